@@ -1,0 +1,61 @@
+"""The registry's values: which integrations there are, where their credential is, who can re-authorize."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, EmailStr, Field, StringConstraints
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
+"""An id usable as a task group id: small letters, digits and underscores."""
+
+
+class RegistryModel(BaseModel):
+    """Closed and frozen: an unknown key is a fault, not an extension."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Owner(RegistryModel):
+    """The person who can re-authorize; not the DAG's ``owner``."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    email: EmailStr
+    locale: Literal["en", "nl"] = "en"
+    backup: EmailStr | None = None
+
+
+class Table(RegistryModel):
+    """A table to extract from a database integration.
+
+    ``watermark`` is a column that only grows (a modification time, a sequence) and ``key`` the column that
+    tells rows of one watermark apart; without a watermark the whole table is copied each time.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)?$")]
+    watermark: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]*$")] | None = None
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]*$")] | None = None
+
+
+class Integration(RegistryModel):
+    """One authorized account that extraction DAGs read.
+
+    ``account`` is the account that must stay the same after a re-authorization, in the third party's own
+    notation. ``held_by`` says where the owner acts: on the Airflow side, or on MBI's own page.
+    """
+
+    id: Identifier
+    type: Identifier
+    conn_id: Annotated[str, StringConstraints(min_length=1)]
+    owner: Owner
+    name: str | None = None
+    account: str | None = None
+    held_by: Literal["airflow", "mbi"] = "airflow"
+    expires_at: date | None = None
+    tables: tuple[Table, ...] = Field(default=())
+
+    @property
+    def label(self) -> str:
+        """What people call it, for emails and pages."""
+        return self.name or self.id
