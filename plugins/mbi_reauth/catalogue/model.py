@@ -1,0 +1,206 @@
+"""The shape of a catalogue file: one integration type, with its probe, its rules and its owner's steps.
+
+``schema.json`` beside this file is made from these models; editors use it to complete and check a file.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from mbi_reauth.core.evidence import Driver
+from mbi_reauth.core.rule import (
+    CatalogueModel,
+    Condition,
+    Confidence,
+    Regex,
+    Rule,
+    RuleId,
+    Sample,
+    Scalar,
+    Text,
+)
+
+__all__ = [
+    "Auth",
+    "CatalogueModel",
+    "Condition",
+    "Confidence",
+    "ConnectionField",
+    "DefaultTable",
+    "HttpProbe",
+    "IntegrationType",
+    "OAuth",
+    "OwnerSteps",
+    "Paging",
+    "Regex",
+    "Resource",
+    "Rule",
+    "RuleId",
+    "Sample",
+    "Scalar",
+    "SqlProbe",
+    "Sunset",
+    "Text",
+]
+
+
+class ConnectionField(CatalogueModel):
+    """One field of the Airflow connection, as its form and the owner's page show it."""
+
+    title: Text
+    help: str = ""
+    example: str | None = None
+    secret: bool = False
+    required: bool = True
+
+
+class Auth(CatalogueModel):
+    """How a request carries the credential.
+
+    ``basic``: HTTP Basic from ``username`` and ``password`` templates. ``bearer``: the access token, or the
+    password. ``header`` and ``query``: a parameter called ``name`` with the template ``value``.
+    ``login``: a database login.
+    """
+
+    method: Literal["basic", "bearer", "header", "query", "login"]
+    username: str = "{login}"
+    password: str = "{password}"
+    name: str | None = None
+    value: str = "{password}"
+
+
+class OAuth(CatalogueModel):
+    """The authorization server (RFC 6749); ``client_auth`` is how the client names itself (section 2.3)."""
+
+    authorization_url: Text
+    token_url: Text
+    scopes: list[str] = Field(default_factory=list)
+    refresh: Literal["rotating", "static", "none"]
+    client_auth: Literal["basic", "body"] = "body"
+    access_token_lifetime: int | None = None
+    refresh_token_lifetime: str | None = None
+
+
+class HttpProbe(CatalogueModel):
+    """The cheapest read-only authenticated request; ``account`` is the path to the account's identity."""
+
+    method: Literal["GET", "POST"] = "GET"
+    url: Text
+    params: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    json_body: dict[str, Any] | None = None
+    account: str | None = None
+    account_format: str = "{account}"
+    cost: str = ""
+    min_interval: int = 0
+
+
+class SqlProbe(CatalogueModel):
+    """Log in and read one row of each declared table; without tables, ``SELECT 1``."""
+
+    driver: Driver
+    tunnel: Literal["never", "optional"] = "never"
+    cost: str = ""
+    min_interval: int = 0
+
+
+def _kind_of_probe(probe: Any) -> str:
+    """Choose by what is there, so that a fault in one kind is not reported as a fault in the other."""
+    given = probe if isinstance(probe, dict) else vars(probe) if hasattr(probe, "__dict__") else {}
+    return "sql" if "driver" in given else "http"
+
+
+Probe = Annotated[
+    Annotated[HttpProbe, Tag("http")] | Annotated[SqlProbe, Tag("sql")], Discriminator(_kind_of_probe)
+]
+
+
+class Paging(CatalogueModel):
+    """How a resource continues.
+
+    ``next_url``: a path to the next page's address. ``link``: the Link header (RFC 8288). ``token``: a path
+    to a token, sent back in ``param``. ``page`` and ``offset``: a number in ``param``, counted in pages or in
+    records, until a page is shorter than ``size``. ``end`` is a path to a value that is true on the last
+    page, for third parties that give a token or an address even there. ``start`` is the first number, where
+    it is not 1 for pages and 0 for offsets; ``format`` is what ``param`` holds, around ``{position}``.
+    """
+
+    style: Literal["none", "next_url", "link", "token", "page", "offset"]
+    path: str | None = None
+    param: str | None = None
+    size: int = 100
+    size_param: str | None = None
+    end: str | None = None
+    start: int | None = None
+    format: str = "{position}"
+
+
+class Resource(CatalogueModel):
+    """Records to extract; ``records`` is the path to their list (``$``: the answer itself is the list).
+
+    ``records_optional``: the third party leaves the list out when it is empty.
+    ``watermark`` is the path, inside a record, of a value that only grows; ``since_param`` is the request
+    parameter that takes it, through ``since_format``.
+    """
+
+    name: RuleId
+    method: Literal["GET", "POST"] = "GET"
+    url: Text
+    params: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    json_body: dict[str, Any] | None = None
+    records: Text
+    records_optional: bool = False
+    paging: Paging
+    watermark: str | None = None
+    since_param: str | None = None
+    since_format: str = "{watermark}"
+
+
+class OwnerSteps(CatalogueModel):
+    """What the owner does, a sentence a step: where Airflow holds the credential, and on MBI's own page."""
+
+    airflow: Annotated[list[Text], Field(min_length=1)]
+    mbi: Annotated[list[Text], Field(min_length=1)]
+    minutes: int = 2
+
+
+class Sunset(CatalogueModel):
+    """The day on which the third party ends what the type depends on."""
+
+    on: date
+    what: Text
+    source: str | None = None
+
+
+class IntegrationType(CatalogueModel):
+    """A kind of third party.
+
+    Addresses are templates over the connection: ``{base_url}`` (the connection's host where it has one, the
+    type's own otherwise), ``{host}``, ``{login}``, ``{account}`` (the registry's, else the extra of that
+    name) and ``{extra.<name>}``.
+    """
+
+    display_name: Text
+    docs: Text
+    kind: Literal["http", "sql"]
+    base_url: str | None = None
+    fidelity: Literal["same_credential", "parallel_grant", "mbi_signal"] = "same_credential"
+    connection: dict[str, ConnectionField]
+    extra_defaults: dict[str, str] = Field(default_factory=dict)
+    auth: Auth
+    oauth: OAuth | None = None
+    probe: Probe
+    rules: list[Rule]
+    resources: list[Resource] = Field(default_factory=list)
+    owner_steps: OwnerSteps
+    sunsets: list[Sunset] = Field(default_factory=list)
+
+
+class DefaultTable(CatalogueModel):
+    """Rules for what no type maps: one file for HTTP, one for token endpoints, one per database driver."""
+
+    rules: list[Rule]

@@ -1,0 +1,1 @@
+"""The subcommands of ``python -m mbi_reauth``; each module is imported only when it is asked for."""

@@ -1,0 +1,247 @@
+"""Evidence made ready for matching: one body, one spelling of names, whatever form they arrived in."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache, cached_property
+from typing import Any, NoReturn
+
+from mbi_reauth.core.evidence import Driver, Endpoint, Evidence, TransportFailure
+
+MAX_BODY = 1024 * 1024
+"""Characters of a body that are read; what a probe promises is shorter, and a cut body cannot be parsed."""
+
+MAX_TEXT = 8 * 1024
+"""Characters that a regular expression is searched in."""
+
+MAX_DEPTH = 100
+_MAX_VALUES = 1000
+_BLANK = " \t\r\n\v\f\x00\ufeff"
+_HTML_TYPE = re.compile(r"\b(?:text/html|application/xhtml\+xml)\b", re.IGNORECASE)
+_HTML_START = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+
+
+class BodyKind(str, Enum):
+    """What a body turned out to be; only ``json`` (an object or an array) can be read."""
+
+    EMPTY = "empty"
+    JSON = "json"
+    HTML = "html"
+    TEXT = "text"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer as rules see it.
+
+    Names of headers and of JSON members are in small letters. ``error_code`` is a number's digits, or the
+    name of an exception class without its module, in small letters.
+    """
+
+    endpoint: Endpoint
+    status: int | None
+    headers: Mapping[str, str]
+    kind: BodyKind
+    body: Any
+    text: str
+    failure: TransportFailure | None
+    driver: Driver | None
+    error_code: str | None
+    sqlstate: str | None
+    message: str | None
+    _values: dict[str, list[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, evidence: Evidence, *, driver: Driver | None = None) -> Answer:
+        """Read the evidence; ``driver`` is whose numbers they are where the evidence does not say."""
+        headers = {name.strip().lower(): value for name, value in evidence.headers.items()}
+        kind, body, text = _read(evidence.body, headers.get("content-type", ""))
+        driver = evidence.driver or driver
+        code, sqlstate = _codes(evidence, driver)
+        return cls(
+            endpoint=evidence.endpoint,
+            status=_status(evidence.status_code),
+            headers=headers,
+            kind=kind,
+            body=body,
+            text=text,
+            failure=evidence.failure,
+            driver=driver,
+            error_code=code,
+            sqlstate=sqlstate,
+            message=evidence.message[:MAX_TEXT] if evidence.message else None,
+        )
+
+    @property
+    def readable(self) -> bool:
+        """Whether the body is what an API sends, or nothing at all."""
+        return self.kind in (BodyKind.JSON, BodyKind.EMPTY)
+
+    @cached_property
+    def words(self) -> str:
+        """The body as text to search in; JSON always in the same spelling."""
+        if self.kind is BodyKind.JSON:
+            return json.dumps(self.body, ensure_ascii=False)[:MAX_TEXT]
+        return self.text[:MAX_TEXT]
+
+    def values(self, path: str) -> list[Any]:
+        """Find what a dotted path leads to (``error.code``, ``errors.*.reason``, ``0.name``).
+
+        ``*`` steps into each item of a list, or stays at what is no list: some third parties leave the list
+        out around a single item. An answer that is a list of one object is read as that object.
+        """
+        if self.kind is not BodyKind.JSON:
+            return []
+        if path not in self._values:
+            self._values[path] = self._find(_steps(path))
+        return self._values[path]
+
+    def _find(self, steps: tuple[str, ...]) -> list[Any]:
+        found = [self.body]
+        if isinstance(self.body, list) and len(self.body) == 1 and not _steps_into_list(steps):
+            found = self.body
+        for step in steps:
+            if not found:
+                break
+            found = [inner for value in found for inner in _inside(value, step)][:_MAX_VALUES]
+        return found
+
+    def texts(self, path: str) -> list[str]:
+        """Find the texts, numbers and truth values at a path, as text."""
+        return [text for value in self.values(path) if (text := text_of(value)) is not None]
+
+
+def text_of(value: Any) -> str | None:
+    """Spell a JSON scalar as JSON does, without quotes; None for what has no text."""
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else None
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.lower().split("."))
+
+
+def _steps_into_list(steps: tuple[str, ...]) -> bool:
+    return steps[0] == "*" or steps[0].isdigit()
+
+
+def _inside(value: Any, step: str) -> list[Any]:
+    if step == "*":
+        return value if isinstance(value, list) else [value]
+    if isinstance(value, dict):
+        return [value[step]] if step in value else []
+    if isinstance(value, list) and step.isdigit() and int(step) < len(value):
+        return [value[int(step)]]
+    return []
+
+
+def _read(body: Any, content_type: str) -> tuple[BodyKind, Any, str]:
+    text = _as_text(body)
+    if text is None:
+        return BodyKind.TEXT, None, ""
+    text = text.strip(_BLANK)
+    if _HTML_TYPE.search(content_type) or _HTML_START.match(text):
+        return BodyKind.HTML, None, text[:MAX_TEXT]
+    if not text:
+        return BodyKind.EMPTY, None, ""
+    parsed = _parsed(text)
+    if isinstance(parsed, (dict, list)):
+        return BodyKind.JSON, parsed, ""
+    return BodyKind.TEXT, None, text[:MAX_TEXT]
+
+
+def _as_text(body: Any) -> str | None:
+    """Write a parsed value as its JSON text, so that both are judged alike; None if it has none."""
+    if body is None:
+        return ""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, (bytes, bytearray)):
+        return bytes(body).decode("utf-8", errors="replace")
+    try:
+        return json.dumps(body)
+    except (TypeError, ValueError, RecursionError):
+        return None
+
+
+def _parsed(text: str) -> Any:
+    if len(text) > MAX_BODY:
+        return None
+    try:
+        value = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return None
+    crowded = text.count("[") + text.count("{") > MAX_DEPTH
+    return None if crowded and _is_deeper(value, MAX_DEPTH) else value
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name.lower(): value for name, value in pairs}
+
+
+def _finite(digits: str) -> float:
+    if not math.isfinite(value := float(digits)):
+        raise ValueError("too large for a number")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_finite, parse_constant=_refuse)
+
+
+def _status(code: int | None) -> int | None:
+    """Take only what can be one (RFC 9110 section 15); a client's 0 or -1 means that there was none."""
+    return code if code is not None and 100 <= code <= 999 else None
+
+
+def _codes(evidence: Evidence, driver: Driver | None) -> tuple[str | None, str | None]:
+    code = evidence.error_code
+    text = str(code).strip().rpartition(".")[2].casefold() if isinstance(code, str) else _digits(code)
+    sqlstate = (evidence.sqlstate or "").strip().upper() or None
+    if driver is Driver.POSTGRESQL and sqlstate is None and _SQLSTATE.fullmatch((text or "").upper()):
+        sqlstate = (text or "").upper()
+    if text is None and evidence.message and driver in _CODE_IN_MESSAGE:
+        found = _CODE_IN_MESSAGE[driver].search(evidence.message[:MAX_TEXT])
+        text = found.group(1) if found else None
+    return text or None, sqlstate
+
+
+def _digits(code: int | None) -> str | None:
+    # Python refuses to write numbers of thousands of digits; no driver has an error number of ten.
+    return None if code is None or abs(code) >= 10**10 else str(code)
+
+
+# How a number stands in a message when nobody took it out: PyMySQL's and mysqlclient's tuple,
+# mysql's own "ERROR 1045 (28000)", ODBC's "(18456)" before "(SQLDriverConnect)", sqlcmd's "Msg 18456".
+_CODE_IN_MESSAGE = {
+    Driver.MYSQL: re.compile(r"(?:^\(?|[:)]\s*\(|\bERROR\s+)([1-9]\d{3})(?=\s*[,(:])"),
+    Driver.MSSQL: re.compile(r"(?:\(|\bMsg\s+|\bError:?\s+|^)([1-9]\d{1,4})(?=[,)])"),
+    Driver.MONGODB: re.compile(r"'?\"?\bcode'?\"?\s*:\s*(\d{1,5})\b"),
+}

@@ -1,0 +1,175 @@
+"""One line of a third party's error model, and how an answer is matched against it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache, cached_property
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from typing_extensions import Self
+
+from mbi_reauth.core.answer import Answer, BodyKind, text_of
+from mbi_reauth.core.evidence import Driver, Endpoint, Evidence, TransportFailure
+from mbi_reauth.core.verdict import Cause, Certainty
+
+
+@cache
+def _pattern(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.IGNORECASE)
+
+
+def _compiles(expression: str) -> str:
+    try:
+        _pattern(expression)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    return expression
+
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Scalar = str | int | bool
+Confidence = Literal["verified", "reported", "unverified"]
+
+
+class CatalogueModel(BaseModel):
+    """Closed and frozen: an unknown key is a fault, not an extension."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(CatalogueModel):
+    """What evidence must show for a rule to fire; every given part must hold, and lists mean "one of".
+
+    ``field`` maps a dotted path into the JSON body (``error.code``; ``*`` steps into each item of a list) to
+    the values it may have; ``has`` lists paths that must lead to anything at all, ``present`` and ``absent``
+    those that must or must not lead to a value other than null, an empty list or an empty object. ``match``
+    maps a path to a regular expression searched in the text there; ``text`` is searched in the whole body.
+    ``header`` maps a header's name to a regular expression. ``message`` is searched in a driver's message.
+    ``body`` names what the body may be; a page or a text can mean little else than an outage unless it is
+    named. At least one of ``any_of`` must hold. Regular expressions and names ignore case.
+    """
+
+    status: list[int | Annotated[str, StringConstraints(pattern=r"^[1-5]xx$")]] | None = None
+    body: list[BodyKind] | None = None
+    field: dict[str, list[Scalar]] | None = None
+    has: list[str] | None = None
+    present: list[str] | None = None
+    absent: list[str] | None = None
+    match: dict[str, Regex] | None = None
+    text: Regex | None = None
+    header: dict[str, Regex] | None = None
+    driver: Driver | None = None
+    error_code: list[int | str] | None = None
+    sqlstate: list[str] | None = None
+    message: Regex | None = None
+    failure: list[TransportFailure] | None = None
+    any_of: list[Condition] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("a condition needs at least one part")
+        return self
+
+    @cached_property
+    def is_specific(self) -> bool:
+        """Whether it asks for words of the third party, not only for a status."""
+        if self.field or self.has or self.present or self.match or self.text or self.header:
+            return True
+        if self.error_code or self.sqlstate or self.message:
+            return True
+        return bool(self.any_of) and all(each.is_specific for each in self.any_of or ())
+
+    def holds(self, answer: Answer) -> bool:
+        """Tell whether the answer shows all of it."""
+        return (
+            self._fits_outside(answer)
+            and self._fits_driver(answer)
+            and self._fits_inside(answer)
+            and (self.any_of is None or any(each.holds(answer) for each in self.any_of))
+        )
+
+    def _fits_outside(self, answer: Answer) -> bool:
+        if self.status is not None and answer.status not in self._statuses:
+            return False
+        if self.body is not None and answer.kind not in self.body:
+            return False
+        if self.failure is not None and answer.failure not in self.failure:
+            return False
+        return all(
+            _pattern(expression).search(answer.headers.get(name.lower(), ""))
+            for name, expression in (self.header or {}).items()
+        )
+
+    def _fits_driver(self, answer: Answer) -> bool:
+        if self.driver is not None and answer.driver is not self.driver:
+            return False
+        if self.error_code is not None and answer.error_code not in self._codes:
+            return False
+        if self.sqlstate is not None and not (answer.sqlstate or "-").startswith(tuple(self.sqlstate)):
+            return False
+        return self.message is None or bool(_pattern(self.message).search(answer.message or ""))
+
+    def _fits_inside(self, answer: Answer) -> bool:
+        if not all(answer.values(path) for path in self.has or ()):
+            return False
+        if not all(_leads_somewhere(answer, path) for path in self.present or ()):
+            return False
+        if any(_leads_somewhere(answer, path) for path in self.absent or ()):
+            return False
+        for path, allowed in self._allowed.items():
+            if not any(text.casefold() in allowed for text in answer.texts(path)):
+                return False
+        for path, expression in (self.match or {}).items():
+            if not any(_pattern(expression).search(text) for text in answer.texts(path)):
+                return False
+        return self.text is None or bool(_pattern(self.text).search(answer.words))
+
+    @cached_property
+    def _statuses(self) -> frozenset[int | None]:
+        named = {status for status in self.status or () if isinstance(status, int)}
+        classes = [int(status[0]) for status in self.status or () if isinstance(status, str)]
+        return frozenset(named.union(*(range(first * 100, first * 100 + 100) for first in classes)))
+
+    @cached_property
+    def _codes(self) -> frozenset[str]:
+        return frozenset(str(code).casefold() for code in self.error_code or ())
+
+    @cached_property
+    def _allowed(self) -> dict[str, frozenset[str]]:
+        return {
+            path: frozenset((text_of(value) or "").casefold() for value in values)
+            for path, values in (self.field or {}).items()
+        }
+
+
+def _leads_somewhere(answer: Answer, path: str) -> bool:
+    return any(value is not None and value not in ([], {}) for value in answer.values(path))
+
+
+class Sample(CatalogueModel):
+    """An answer for which the rule above it must be the one that fires; ``of`` cites where it was seen."""
+
+    evidence: Evidence
+    of: str | None = None
+
+
+class Rule(CatalogueModel):
+    """One line of a third party's error model; the first rule whose condition holds decides."""
+
+    id: RuleId
+    at: Endpoint | Literal["any"] = Endpoint.PROBE
+    when: Condition
+    cause: Cause
+    certainty: Certainty = Certainty.EXPLICIT
+    because: Text
+    source: str | None = None
+    confidence: Confidence = "verified"
+    samples: Annotated[list[Sample], Field(min_length=1)]
+
+    def fits(self, answer: Answer) -> bool:
+        """Tell whether the rule speaks about this answer."""
+        return self.at in ("any", answer.endpoint) and self.when.holds(answer)

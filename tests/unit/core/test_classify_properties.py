@@ -1,0 +1,146 @@
+"""Arbitrary evidence, against every type: nothing but an answer may accuse or clear a credential."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mbi_reauth import catalogue
+from mbi_reauth.core.evidence import Driver, Endpoint, Evidence, TransportFailure
+from mbi_reauth.core.verdict import Cause, Certainty, Verdict
+
+TYPES = catalogue.load_all()
+DECIDED = (Verdict.NEEDS_REAUTH, Verdict.AUTHORIZED)
+# Real answers, so that what is thrown about resembles what the rules look for.
+SAMPLES = [
+    sample.evidence for loaded in TYPES.values() for rule in loaded.model.rules for sample in rule.samples
+]
+CODES = [1045, 1862, 18456, 18, 8000, "28P01", "AuthenticationException", "PermissionDenied", 42501, 10**30]
+WORDS = [
+    "Access denied for user 'a'@'b' (using password: YES)",
+    'password authentication failed for user "a"',
+]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+real_bodies = st.sampled_from([sample.body for sample in SAMPLES])
+bodies = st.one_of(
+    st.none(),
+    real_bodies,
+    real_bodies.map(json.dumps),
+    json_values,
+    st.text(),
+    st.binary(max_size=20),
+    real_bodies.map(lambda body: json.dumps(body)[:-1]),
+    st.sampled_from(
+        ["<!DOCTYPE html>", "\ufeff <HTML>", "[" * 5000, '{"error":"invalid_grant"}', "null", "NaN", "\ud800"]
+    ),
+)
+headers = st.dictionaries(
+    st.sampled_from(["Content-Type", "content-type", "Retry-After", "WWW-Authenticate", "x"]),
+    st.sampled_from(["text/html", "application/json", "nan", "30", 'Bearer error="invalid_token"', "\ud83d"]),
+)
+evidences = st.builds(
+    Evidence,
+    endpoint=st.sampled_from(Endpoint),
+    status_code=st.none()
+    | st.integers(100, 599)
+    | st.sampled_from([200, 400, 401, 403, 404])
+    | st.integers(),
+    headers=headers,
+    body=bodies,
+    failure=st.none() | st.sampled_from(TransportFailure),
+    driver=st.none() | st.sampled_from(Driver),
+    error_code=st.none() | st.sampled_from(CODES) | st.integers() | st.text(max_size=10),
+    sqlstate=st.none() | st.sampled_from(["28P01", "28000", "08006", ""]) | st.text(max_size=6),
+    message=st.none() | st.sampled_from(WORDS) | st.text(max_size=60),
+)
+every_type = pytest.mark.parametrize("type_id", sorted(TYPES))
+searched = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+def _parses(body: Any) -> bool:
+    def refuse(_: str) -> None:
+        raise ValueError
+
+    try:
+        text = body if isinstance(body, str) else json.dumps(body)
+        return isinstance(json.loads(text.strip(" \t\r\n\ufeff"), parse_constant=refuse), (dict, list))
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+@every_type
+@given(evidence=evidences, failure=st.sampled_from(TransportFailure))
+@searched
+def test_a_transport_failure_is_never_a_verdict_on_a_credential(
+    type_id: str, evidence: Evidence, failure: TransportFailure
+) -> None:
+    finding = TYPES[type_id].classify(evidence.model_copy(update={"failure": failure}))
+    assert finding.verdict is Verdict.UNAVAILABLE
+
+
+@every_type
+@given(evidence=evidences, status=st.sampled_from([407, 408, 425, 429]) | st.integers(500, 599))
+@searched
+def test_a_throttle_or_an_outage_is_never_a_verdict_on_a_credential(
+    type_id: str, evidence: Evidence, status: int
+) -> None:
+    finding = TYPES[type_id].classify(evidence.model_copy(update={"status_code": status, "failure": None}))
+    expected = Verdict.MISCONFIGURED if status == 407 else Verdict.UNAVAILABLE
+    assert finding.verdict is expected
+
+
+@every_type
+@given(evidence=evidences, content_type=st.sampled_from(["text/html", "Text/HTML;charset=x"]))
+@searched
+def test_html_is_never_a_verdict_on_a_credential(type_id: str, evidence: Evidence, content_type: str) -> None:
+    page = evidence.model_copy(update={"headers": {"content-TYPE": content_type}})
+    assert TYPES[type_id].classify(page).verdict not in (*DECIDED, Verdict.NEEDS_REFRESH)
+
+
+@every_type
+@given(evidence=evidences)
+@searched
+def test_an_unparsable_body_is_never_a_verdict_on_a_credential(type_id: str, evidence: Evidence) -> None:
+    body = evidence.body
+    finding = TYPES[type_id].classify(evidence)
+    bare = body is None or (isinstance(body, (str, bytes)) and not body.strip())
+    if not bare and not _parses(body) and finding.verdict in (*DECIDED, Verdict.NEEDS_REFRESH):
+        # Only blanks that a stricter reader keeps may be left over.
+        assert isinstance(body, str)
+        assert not body.strip(" \t\r\n\v\f\x00\ufeff")
+
+
+@every_type
+@given(status=st.integers(100, 599), endpoint=st.sampled_from(Endpoint))
+@searched
+def test_a_bare_answer_is_at_most_ambiguous(type_id: str, status: int, endpoint: Endpoint) -> None:
+    finding = TYPES[type_id].classify(Evidence(endpoint=endpoint, status_code=status))
+    assert finding.verdict is not Verdict.NEEDS_REAUTH or finding.certainty is Certainty.AMBIGUOUS
+
+
+@every_type
+@given(evidence=evidences)
+@searched
+def test_a_parsed_body_is_judged_as_its_text_everywhere(type_id: str, evidence: Evidence) -> None:
+    if evidence.body is None or isinstance(evidence.body, (str, bytes)):
+        return
+    text = evidence.model_copy(update={"body": json.dumps(evidence.body)})
+    assert TYPES[type_id].classify(evidence) == TYPES[type_id].classify(text)
+
+
+@pytest.mark.parametrize("type_id", ["google_adwords", "quickbooks"])
+@given(body=st.none() | json_values.filter(lambda body: isinstance(body, (dict, list))))
+@searched
+def test_a_refreshable_types_unknown_401_is_refreshed_first(type_id: str, body: Any) -> None:
+    finding = TYPES[type_id].classify(Evidence(endpoint=Endpoint.PROBE, status_code=401, body=body))
+    assert finding.cause in (Cause.ACCESS_TOKEN_EXPIRED, Cause.UNKNOWN)
+    assert finding.cause is Cause.ACCESS_TOKEN_EXPIRED or not _parses(body)
