@@ -1,0 +1,22 @@
+"""What the plugin adds to Airflow; declarations only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.plugins_manager import AirflowPlugin
+
+from mbi_reauth.settings import API_PREFIX
+
+
+class MbiReauthPlugin(AirflowPlugin):
+    """The app of the API server."""
+
+    name = "mbi_reauth"
+
+    @property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it
+        """Built only where it is served: tasks and DAG files never import FastAPI for it."""
+        from mbi_reauth.api.app import create_app
+
+        return [{"app": create_app(), "url_prefix": API_PREFIX, "name": "mbi_reauth"}]

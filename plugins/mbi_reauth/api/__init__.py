@@ -1,0 +1,1 @@
+"""The plugin's app in Airflow's API server."""

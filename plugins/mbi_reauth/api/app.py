@@ -1,0 +1,42 @@
+"""Composes the app that Airflow's API server mounts at /mbi-reauth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
+
+from mbi_reauth.api.errors import HANDLERS
+from mbi_reauth.api.routes import checks, findings, health, notifications
+from mbi_reauth.api.services.keys import ensure_key
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Make the key at start-up, so that the first task finds it; without it Airflow starts all the same."""
+    try:
+        await to_thread.run_sync(ensure_key)
+    except SQLAlchemyError:
+        log.exception("The app's key could not be made now; the first call tries again")
+    yield
+
+
+def create_app() -> FastAPI:
+    """Compose routes and error answers; without documentation pages, which would be open to anybody."""
+    app = FastAPI(
+        title="mbi_reauth",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        exception_handlers=HANDLERS,
+    )
+    for router in (health.router, checks.router, findings.router, notifications.router):
+        app.include_router(router)
+    return app

@@ -1,0 +1,40 @@
+"""How what goes wrong in a service is answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, status
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from mbi_reauth.api.services.notifications import LeaseLostError, UnknownNotificationError
+from mbi_reauth.probes.credential import MisconfiguredError
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+
+
+def _answer(status_code: int) -> Handler:
+    async def handler(_: Request, exc: Exception) -> JSONResponse:
+        return JSONResponse({"detail": str(exc.args[0]) if exc.args else str(exc)}, status_code)
+
+    return handler
+
+
+async def _database_busy(request: Request, exc: Exception) -> JSONResponse:
+    # The driver's own words only: SQLAlchemy's would put the statement's values into the log.
+    reason = exc.orig if isinstance(exc, DBAPIError) else type(exc).__name__
+    log.error("%s %s: the database refused: %s", request.method, request.url.path, reason)
+    return JSONResponse({"detail": "The database could not do it now; try again"}, 503, {"Retry-After": "5"})
+
+
+HANDLERS: dict[int | type[Exception], Handler] = {
+    UnknownNotificationError: _answer(status.HTTP_404_NOT_FOUND),
+    LeaseLostError: _answer(status.HTTP_409_CONFLICT),
+    MisconfiguredError: _answer(status.HTTP_422_UNPROCESSABLE_CONTENT),
+    SQLAlchemyError: _database_busy,
+}

@@ -1,0 +1,1 @@
+"""What the app does, one module a subject; they hold the transactions."""

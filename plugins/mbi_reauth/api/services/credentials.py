@@ -1,0 +1,94 @@
+"""Whose turn it is to write about an integration, and which version of its credential is the present one."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, update
+from sqlalchemy.orm import Session
+
+from mbi_reauth.api.services.fingerprint import fingerprints
+from mbi_reauth.core.incident import Known, Refusal
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Finding
+from mbi_reauth.models.metadata_db import Stored, find_credential, fingerprint_keys, stored_credential
+from mbi_reauth.models.tables import Status
+from mbi_reauth.probes.credential import Credential
+
+
+def held_elsewhere(conn_id: str) -> Credential | None:
+    """Return the credential if something other than Airflow's database holds it; not in a transaction."""
+    found: Stored | None = find_credential(conn_id)
+    return None if found is None or found.in_database else found.credential
+
+
+def take_turn(session: Session, integration: Integration, *, now: datetime) -> Status:
+    """Lock the integration's status row until the transaction ends; create it the first time.
+
+    An UPDATE comes first, so that on SQLite a read never has to be upgraded to a write, which fails at once
+    when somebody else has written in between. Who loses the race to create the row gets an IntegrityError,
+    and ``transact`` begins again.
+    """
+    seen = {"integration": integration.model_dump(mode="json"), "conn_id": integration.conn_id}
+    turn = update(Status).where(Status.integration_id == integration.id).values(updated_at=now, **seen)
+    if not changed(session, turn):
+        session.add(Status(integration_id=integration.id, updated_at=now, credential_version=1, **seen))
+        session.flush()
+    return session.get_one(Status, integration.id, populate_existing=True)
+
+
+def changed(session: Session, statement: Any) -> bool:
+    """Execute an UPDATE; say whether it found its row, which makes it a compare-and-swap."""
+    outcome = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", outcome).rowcount > 0
+
+
+def present_credential(
+    session: Session, status: Status, elsewhere: Credential | None, *, now: datetime
+) -> Credential | None:
+    """Read the credential and raise its version if it is another than before.
+
+    The database's is read under the lock: two readers cannot disagree about which one is the newer.
+    """
+    credential = elsewhere or stored_credential(session, status.conn_id)
+    candidates = fingerprints(credential, fingerprint_keys())
+    known = status.credential_fingerprint
+    if known is not None and not any(hmac.compare_digest(known, candidate) for candidate in candidates):
+        status.credential_version += 1
+        status.version_since = now
+        status.token_evidence = status.token_evidence_at = None
+    status.credential_fingerprint = candidates[0]
+    return credential
+
+
+def remember_rotation(status: Status, credential: Credential) -> None:
+    """Take over what the app itself has just changed in the connection: still the same version."""
+    status.credential_fingerprint = fingerprints(credential, fingerprint_keys())[0]
+
+
+def known_of(status: Status) -> Known:
+    """Read the status row as the value that decisions are made on."""
+    refusal = None
+    if status.first_refused_at is not None and status.first_refused_version is not None:
+        refusal = Refusal(at=status.first_refused_at, credential_version=status.first_refused_version)
+    return Known(
+        credential_version=status.credential_version,
+        version_since=status.version_since,
+        finding=Finding.model_validate(status.finding) if status.finding is not None else None,
+        finding_version=status.finding_version,
+        refusal=refusal,
+    )
+
+
+def store(status: Status, known: Known) -> None:
+    """Write a decision's outcome into the status row."""
+    finding = known.finding
+    status.finding = finding.model_dump(mode="json") if finding is not None else None
+    status.finding_version = known.finding_version
+    status.checked_at = finding.checked_at if finding is not None else None
+    status.proved_at = finding.proved_at if finding is not None else None
+    status.expires_at = finding.expires_at if finding is not None else None
+    status.first_refused_at = known.refusal.at if known.refusal is not None else None
+    status.first_refused_version = known.refusal.credential_version if known.refusal is not None else None

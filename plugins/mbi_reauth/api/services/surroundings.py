@@ -1,0 +1,40 @@
+"""What the services reach beyond the database, injected so that tests bring their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from mbi_reauth import catalogue, settings
+from mbi_reauth.catalogue.model import IntegrationType
+from mbi_reauth.core.evidence import Evidence
+from mbi_reauth.probes.credential import MisconfiguredError
+from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse, refresh
+
+Refresh = Callable[[RefreshRequest], tuple[Evidence, TokenResponse | None]]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _type_of(type_id: str) -> IntegrationType:
+    try:
+        return catalogue.load(type_id, folder=settings.catalogue_folder()).model
+    except catalogue.CatalogueError as error:
+        raise MisconfiguredError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The clock, waiting, the token endpoints and the catalogue.
+
+    ``type_of`` raises MisconfiguredError for a type that the catalogue does not have, or has with faults.
+    """
+
+    now: Callable[[], datetime] = _utc_now
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    refresh: Refresh = refresh
+    type_of: Callable[[str], IntegrationType] = _type_of

@@ -1,0 +1,123 @@
+"""What the package tells Airflow's provider manager; declarations only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _field(
+    label: str, description: str, *, secret: bool = False, example: str | None = None
+) -> dict[str, Any]:
+    kind: dict[str, Any] = {"type": ["string", "null"]}
+    if secret:
+        kind["format"] = "password"
+    if example is not None:
+        kind["examples"] = [example]
+    return {"label": label, "description": description, "schema": kind}
+
+
+_CONNECTION_FIELDS = {
+    "integration_type": _field(
+        "Integration type",
+        "Its name in the catalogue. The registry names it too; here it serves the test button.",
+        example="zendesk",
+    ),
+    "account": _field("Account", "The account that must stay the same, as the third party writes it."),
+    "client_id": _field("Client ID", "Of the OAuth client registered with the third party."),
+    "client_secret": _field("Client secret", "Of that client.", secret=True),
+    "refresh_token": _field(
+        "Refresh token", "From the owner's consent. The plugin's app writes it and renews it.", secret=True
+    ),
+    "access_token": _field("Access token", "Short-lived; the plugin's app renews it.", secret=True),
+    "expires_at": _field(
+        "Access token expires at", "In UTC; written by the plugin's app.", example="2027-03-01T12:00:00Z"
+    ),
+    "token_url": _field("Token URL", "Only where it is not the integration type's own."),
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Provider metadata in the shape of Airflow's ``provider_info.schema.json``."""
+    return {
+        "package-name": "mbi-reauth",
+        "name": "MBI re-authorization",
+        "description": "Checks integrations' authorization before their extraction runs.",
+        "versions": ["0.1.0"],
+        "connection-types": [
+            {
+                "connection-type": "mbi_reauth",
+                "hook-class-name": "mbi_reauth.hooks.integration.IntegrationHook",
+                "hook-name": "MBI integration",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "port"],
+                    "relabeling": {
+                        "host": "Base URL",
+                        "login": "Login",
+                        "password": "Password, API key or token",
+                    },
+                    "placeholders": {
+                        "host": "only where it is not the usual one, like https://shop.example.com",
+                    },
+                },
+                "conn-fields": _CONNECTION_FIELDS,
+            }
+        ],
+        "db-managers": ["mbi_reauth.models.db_manager.MbiReauthDBManager"],
+        "config": {
+            "mbi_reauth": {
+                "description": "Authorization checks in front of extraction DAGs.",
+                "options": {
+                    "registry": {
+                        "description": "Path of the registry; empty: integrations.yaml beside the DAG file.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/dags/integrations.yaml",
+                        "default": "",
+                    },
+                    "catalogue_folder": {
+                        "description": "A folder with further integration types, one YAML file each.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/opt/airflow/integration_types",
+                        "default": "",
+                    },
+                    "data_folder": {
+                        "description": "Where extracted rows are landed: a folder's URL, or an object store's"
+                        " with its Airflow connection. Empty: the folder data in AIRFLOW_HOME.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "s3://aws_default@bucket/mbi",
+                        "default": "",
+                    },
+                    "smtp_conn_id": {
+                        "description": "The Airflow connection that emails to owners are sent through.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": None,
+                        "default": "smtp_default",
+                    },
+                    "max_age": {
+                        "description": "Seconds for which a gate trusts the last proof instead of probing.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "0",
+                        "default": "60",
+                    },
+                    "contact": {
+                        "description": "Whom an owner may ask, named in every email.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "the data team, data@example.com",
+                        "default": "your data team",
+                    },
+                    "app_url": {
+                        "description": "Where tasks reach the app, if not beside the execution API.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "http://api-server:8080/mbi-reauth",
+                        "default": "",
+                    },
+                },
+            }
+        },
+    }

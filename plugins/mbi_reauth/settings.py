@@ -1,0 +1,71 @@
+"""The plugin's own section of Airflow's configuration, ``[mbi_reauth]``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk.configuration import conf
+
+SECTION = "mbi_reauth"
+API_PREFIX = "/mbi-reauth"
+API_CONN_ID = "mbi_reauth_api"
+
+
+def registry_path() -> Path | None:
+    """Where the registry is, if the configuration says so."""
+    path = conf.get(SECTION, "registry", fallback="")
+    return Path(path) if path else None
+
+
+def dags_folder() -> Path:
+    """Airflow's DAGs folder."""
+    return Path(conf.get("core", "dags_folder"))
+
+
+def catalogue_folder() -> Path | None:
+    """A folder of further integration types, if the configuration names one."""
+    path = conf.get(SECTION, "catalogue_folder", fallback="")
+    return Path(path) if path else None
+
+
+def data_folder() -> str:
+    """Where extracted rows are landed, as a URL that ``ObjectStoragePath`` takes (``s3://conn@bucket/mbi``)."""
+    folder = str(conf.get(SECTION, "data_folder", fallback=""))
+    if folder:
+        return folder.rstrip("/")
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return (home / "data").absolute().as_uri()
+
+
+def smtp_conn_id() -> str:
+    """The Airflow connection that mail is sent through."""
+    return str(conf.get(SECTION, "smtp_conn_id", fallback="smtp_default"))
+
+
+def max_age() -> float:
+    """Seconds for which a gate trusts the last proof instead of asking the third party again."""
+    return float(conf.getfloat(SECTION, "max_age", fallback=60.0))
+
+
+def contact() -> str:
+    """Whom an owner may ask, as one line of text for emails."""
+    return str(conf.get(SECTION, "contact", fallback="your data team"))
+
+
+def base_url() -> str:
+    """Airflow's own address as people reach it, without a trailing slash."""
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080")).rstrip("/")
+
+
+def app_url() -> str:
+    """The address at which tasks reach the plugin's app.
+
+    Tasks already reach the API server under ``[core] execution_api_server_url``; the app is beside it.
+    """
+    override = conf.get(SECTION, "app_url", fallback="")
+    if override:
+        return str(override).rstrip("/")
+    execution = conf.get("core", "execution_api_server_url", fallback="")
+    server = str(execution).rstrip("/").removesuffix("/execution") if execution else base_url()
+    return server + API_PREFIX

@@ -1,0 +1,122 @@
+"""The plugin's app as a task calls it, with a clock and a token endpoint that a test controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from mbi_reauth.api.services.surroundings import Surroundings
+from mbi_reauth.catalogue.model import IntegrationType
+from mbi_reauth.core.evidence import Endpoint, Evidence
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Cause, Certainty, Finding
+from mbi_reauth.probes.credential import MisconfiguredError
+from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse
+
+KEY = "fake-key-of-the-app"
+NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+INTEGRATION = Integration.model_validate(
+    {
+        "id": "shop",
+        "type": "rotating",
+        "conn_id": "shop",
+        "owner": {"name": "Dana Example", "email": "dana@example.com"},
+    }
+)
+
+
+def fake_type(type_id: str) -> IntegrationType:
+    """``rotating``, ``static`` and ``none`` are OAuth types that refresh so; ``plain`` has a password."""
+    if type_id not in ("rotating", "static", "none", "plain"):
+        raise MisconfiguredError(f"There is no integration type {type_id!r}")
+    description: dict[str, Any] = {
+        "display_name": "Vendor",
+        "docs": "https://vendor.example/docs",
+        "kind": "http",
+        "base_url": "https://vendor.example",
+        "connection": {},
+        "auth": {"method": "bearer"},
+        "probe": {"url": "{base_url}/me"},
+        "rules": [],
+        "owner_steps": {"airflow": ["Press the button."], "mbi": ["Press the button."]},
+    }
+    if type_id != "plain":
+        description["oauth"] = {
+            "authorization_url": "{base_url}/authorize",
+            "token_url": "{base_url}/token",
+            "refresh": type_id,
+        }
+    return IntegrationType.model_validate(description)
+
+
+@dataclass
+class Outside:
+    """A clock that moves only when somebody waits, and a token endpoint that answers what a test puts in."""
+
+    moment: datetime = NOON
+    asked: list[RefreshRequest] = field(default_factory=list)
+    answers: list[tuple[Evidence, TokenResponse | None]] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+
+    def now(self) -> datetime:
+        return self.moment
+
+    def pass_time(self, seconds: float) -> None:
+        self.moment += timedelta(seconds=seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pass_time(seconds)
+
+    def refresh(self, request: RefreshRequest) -> tuple[Evidence, TokenResponse | None]:
+        self.asked.append(request)
+        self.meanwhile()
+        return self.answers.pop(0)
+
+    def will_grant(self, access_token: str, **token: Any) -> None:
+        evidence = Evidence(endpoint=Endpoint.TOKEN, status_code=200)
+        self.answers.append((evidence, TokenResponse(access_token=access_token, **token)))
+
+    def will_refuse(self, error: str = "invalid_grant") -> None:
+        body = {"error": error}
+        self.answers.append((Evidence(endpoint=Endpoint.TOKEN, status_code=400, body=body), None))
+
+    def as_surroundings(self) -> Surroundings:
+        return Surroundings(now=self.now, sleep=self.sleep, refresh=self.refresh, type_of=fake_type)
+
+
+@dataclass
+class App:
+    """The routes, as a task calls them."""
+
+    client: TestClient
+    outside: Outside
+    integration: Integration = INTEGRATION
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        response = self.client.post(f"/api/{path}", json=body)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
+
+    def check(self, **body: Any) -> Any:
+        return self.post("checks", {"integration": self.integration.model_dump(mode="json"), **body})
+
+    def report(self, cause: Cause, *, ambiguous: bool = False, **body: Any) -> Any:
+        finding = Finding(
+            cause=cause,
+            rule="test.rule",
+            explanation="-",
+            certainty=Certainty.AMBIGUOUS if ambiguous else Certainty.EXPLICIT,
+            checked_at=body.pop("checked_at", self.outside.moment),
+        )
+        body.setdefault("credential_version", 1)
+        integration = self.integration.model_dump(mode="json")
+        return self.post(
+            "findings", {"integration": integration, "finding": finding.model_dump(mode="json"), **body}
+        )
+
+    def claim(self, **body: Any) -> Any:
+        return self.post("notifications/claim", {"integration_id": self.integration.id, **body})

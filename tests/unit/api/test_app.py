@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from starlette.routing import BaseRoute
+
+from mbi_reauth.api.app import create_app
+from mbi_reauth.models.metadata_db import find_credential
+from tests.metadata_db import empty, put_connection
+
+ANONYMOUS = {"/health"}
+ROUTES: list[BaseRoute] = list(create_app().routes)
+
+
+def test_only_plain_routes_are_served() -> None:
+    assert ROUTES
+    assert all(isinstance(route, APIRoute) for route in ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, route.path) for route in ROUTES if isinstance(route, APIRoute) for method in route.methods],
+)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}])
+def test_every_route_but_the_health_check_refuses_anonymous_callers(
+    client: TestClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    anonymous = TestClient(client.app, headers=headers)
+    status = anonymous.request(method, path.replace("{notification_id}", "1")).status_code
+    assert status == (200 if path in ANONYMOUS else 401)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
+def test_there_are_no_documentation_pages(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_the_key_is_made_at_start_up(client: TestClient) -> None:
+    empty()
+    with TestClient(client.app):
+        found = find_credential("mbi_reauth_api")
+    assert found is not None
+    assert len(found.credential.password) >= 40
+
+
+def test_deleting_the_key_replaces_it(client: TestClient) -> None:
+    empty()
+    assert client.post("/api/notifications/claim", json={"integration_id": "shop"}).status_code == 401
+    found = find_credential("mbi_reauth_api")
+    assert found is not None
+    headers = {"Authorization": f"Bearer {found.credential.password}"}
+    answer = client.post("/api/notifications/claim", json={"integration_id": "shop"}, headers=headers)
+    assert answer.status_code == 200
+
+
+def test_an_empty_key_admits_nobody(client: TestClient) -> None:
+    put_connection("mbi_reauth_api", password="")
+    for header in ("Bearer ", "Bearer x"):
+        assert client.post("/api/checks", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_refusal_does_not_repeat_the_key(client: TestClient) -> None:
+    answer = client.post("/api/checks", headers={"Authorization": "Bearer fake-wrong-key"})
+    assert "fake-wrong-key" not in answer.text
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["checks", "findings", "notifications/claim", "notifications/1/settle"])
+def test_an_unknown_field_is_refused(client: TestClient, path: str) -> None:
+    assert client.post(f"/api/{path}", json={"surprise": 1}).status_code == 422

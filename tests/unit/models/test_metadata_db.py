@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from airflow import settings
+from airflow._shared.secrets_masker import mask_secret
+from airflow.models.connection import Connection
+from airflow.utils.db_manager import BaseDBManager
+from airflow.utils.session import create_session
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+import mbi_reauth
+from mbi_reauth.models.metadata_db import (
+    engine,
+    fingerprint_keys,
+    has_tables,
+    save_extra,
+    stored_credential,
+    transact,
+)
+from mbi_reauth.models.tables import Status
+from tests.metadata_db import connected_to, create_tables, empty, put_connection
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with connected_to(f"sqlite:///{tmp_path_factory.mktemp('metadata') / 'airflow.db'}"):
+        create_tables()
+        yield
+
+
+# what is used of Airflow 3.3 beyond its public interface
+
+
+def test_airflow_has_the_engine_and_the_sessions_that_are_used() -> None:
+    assert settings.engine is engine()
+    assert list(inspect.signature(create_session).parameters) == ["scoped"]
+    with create_session(scoped=False) as session:
+        assert isinstance(session, Session)
+        assert session.bind is engine()
+        assert not session.autoflush
+
+
+def test_airflows_connection_has_the_columns_and_ways_that_are_used() -> None:
+    columns = set(Connection.__table__.columns.keys())
+    assert {"id", "conn_id", "conn_type", "host", "port", "schema", "login", "password", "extra"} <= columns
+    assert Connection.__table__.columns["conn_id"].unique
+    assert list(inspect.signature(Connection.set_extra).parameters) == ["self", "value"]
+    assert next(iter(inspect.signature(Connection.get_connection_from_secrets).parameters)) == "conn_id"
+    assert next(iter(inspect.signature(mask_secret).parameters)) == "secret"
+
+
+def test_airflows_database_manager_calls_what_ours_defines() -> None:
+    assert list(inspect.signature(BaseDBManager.downgrade).parameters) == [
+        "self",
+        "to_revision",
+        "from_revision",
+        "show_sql_only",
+    ]
+
+
+def test_nothing_else_of_the_package_imports_airflows_database() -> None:
+    package = Path(mbi_reauth.__file__).parent
+    private = ("airflow.settings", "from airflow import settings", "airflow.utils.session", "airflow.models")
+    users = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for line in path.read_text().splitlines()
+        if "import" in line and any(name in line for name in private)
+    }
+    assert users == {"models/metadata_db.py"}
+
+
+# transactions
+
+
+def failing(times: int, error: Exception) -> tuple[list[int], Callable[[Session], str]]:
+    runs: list[int] = []
+
+    def work(_: Session) -> str:
+        runs.append(1)
+        if len(runs) <= times:
+            raise error
+        return "done"
+
+    return runs, work
+
+
+LOCKED = OperationalError("UPDATE", {}, Exception("database is locked"))
+TAKEN = IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
+
+
+@pytest.mark.parametrize("error", [LOCKED, TAKEN])
+def test_work_that_lost_a_race_is_done_again_from_the_start(error: Exception) -> None:
+    runs, work = failing(2, error)
+    assert transact(work) == "done"
+    assert len(runs) == 3
+
+
+def test_it_gives_up_in_the_end() -> None:
+    runs, work = failing(99, LOCKED)
+    with pytest.raises(OperationalError):
+        transact(work, attempts=3)
+    assert len(runs) == 3
+
+
+@pytest.mark.parametrize("error", [ValueError(), OperationalError("SELECT", {}, Exception("no such table"))])
+def test_any_other_error_is_raised_at_once(error: Exception) -> None:
+    runs, work = failing(1, error)
+    with pytest.raises(type(error)):
+        transact(work)
+    assert len(runs) == 1
+
+
+def test_what_failed_leaves_nothing_behind() -> None:
+    def work(session: Session) -> None:
+        put = {"integration": {}, "conn_id": "c", "credential_version": 1}
+        session.add(Status(integration_id="half", updated_at=datetime.now(timezone.utc), **put))
+        session.flush()
+        raise ValueError("half-way")
+
+    with pytest.raises(ValueError, match="half-way"):
+        transact(work)
+    assert transact(lambda session: session.get(Status, "half")) is None
+
+
+# connections
+
+
+def test_saving_changes_only_the_named_values() -> None:
+    empty()
+    put_connection(
+        "shop", password="fake-password", extra={"keep": "1", "access_token": "fake-old", "gone": "1"}
+    )
+    transact(lambda session: save_extra(session, "shop", {"access_token": "fake-new", "gone": None}))
+    credential = transact(lambda session: stored_credential(session, "shop"))
+    assert credential is not None
+    assert credential.extra == {"keep": "1", "access_token": "fake-new"}
+    assert credential.password == "fake-password"
+
+
+def test_saving_into_a_missing_connection_is_an_error() -> None:
+    empty()
+    with pytest.raises(LookupError, match="'shop'"):
+        transact(lambda session: save_extra(session, "shop", {"access_token": "fake"}))
+
+
+def test_the_tables_are_seen() -> None:
+    assert has_tables()
+
+
+@pytest.mark.parametrize(
+    ("fernet_key", "keys"), [("new,old", ["new", "old"]), (" one ", ["one"]), ("", ["of-the-server"])]
+)
+def test_fingerprints_are_keyed_by_the_fernet_keys_or_the_servers_key(
+    monkeypatch: pytest.MonkeyPatch, fernet_key: str, keys: list[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", fernet_key)
+    monkeypatch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-server")
+    assert fingerprint_keys() == keys
