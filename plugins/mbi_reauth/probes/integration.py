@@ -1,0 +1,71 @@
+"""One probe of an integration, whatever its kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import httpx
+
+from mbi_reauth.catalogue.model import HttpProbe, IntegrationType
+from mbi_reauth.core.evidence import Evidence
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.probes.credential import Credential, MisconfiguredError
+from mbi_reauth.probes.http import probe_http
+from mbi_reauth.probes.secret_values import SecretValues
+from mbi_reauth.probes.template import Templates
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is probed: a credential of an integration type, with the registry's entry where there is one.
+
+    ``ssh`` is the connection of the SSH server in front of a database.
+    """
+
+    model: IntegrationType
+    credential: Credential
+    integration: Integration | None = None
+    ssh: Credential | None = None
+
+
+async def probe(
+    subject: Subject,
+    *,
+    access_token: str | None = None,
+    timeout: float = 10,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> Evidence:
+    """Ask the third party once.
+
+    :param access_token: a fresh one, for OAuth types
+    :param timeout: seconds for each step
+    :raises MisconfiguredError: the question cannot even be asked
+    """
+    question = subject.model.probe
+    if isinstance(question, HttpProbe):
+        templates = Templates(
+            subject.model,
+            subject.credential,
+            integration=subject.integration,
+            access_token=access_token,
+        )
+        return await probe_http(
+            question,
+            subject.model.auth,
+            templates,
+            secrets=SecretValues.of(subject.credential, access_token or ""),
+            timeout=timeout,
+            transport=transport,
+        )
+    from mbi_reauth.probes.database import engine_of
+    from mbi_reauth.probes.sql import probe_sql_in_thread
+
+    engine = engine_of(subject.credential)
+    if engine.driver is not question.driver:
+        raise MisconfiguredError(
+            f"The Airflow connection {subject.credential.conn_id!r} is of type "
+            f"{subject.credential.conn_type!r}, but {subject.model.display_name} is a "
+            f"{question.driver.value} database"
+        )
+    tables = subject.integration.tables if subject.integration else ()
+    return await probe_sql_in_thread(subject.credential, tables, ssh=subject.ssh, timeout=timeout)

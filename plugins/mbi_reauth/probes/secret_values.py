@@ -1,0 +1,95 @@
+"""Keeps known secrets out of what a third party sends back: many echo the key that they refuse."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from urllib.parse import quote, quote_plus
+
+from mbi_reauth.probes.credential import Credential
+
+HIDDEN = "***"
+SHORTEST = 5
+"""Shorter secrets cannot be hidden: every text has their letters (Airflow's masker draws the same line)."""
+
+_SECRET_NAME = re.compile(r"secret|token|key|password|passphrase|credential", re.IGNORECASE)
+_NO_SECRET = ("_url", "_file", "_id")
+
+
+class SecretValues:
+    """The secrets of one exchange, and every spelling in which they may come back."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secrets)
+        spellings = {spelling for secret in self._secrets for spelling in _spellings(secret)}
+        # The longest first, so that no spelling leaves the rest of a longer one behind.
+        self._spellings = sorted(spellings, key=len, reverse=True)
+
+    @classmethod
+    def of(cls, credential: Credential, *further: str) -> SecretValues:
+        """Gather a connection's secrets: its password and every extra that is named like one."""
+        extras = (str(value) for name, value in credential.extra.items() if _is_secret(name))
+        return cls((credential.password, *extras, *further))
+
+    def with_further(self, *secrets: str) -> SecretValues:
+        """Hide these as well."""
+        return SecretValues((*self._secrets, *secrets))
+
+    def hide(self, text: str) -> str:
+        """Put stars in the place of each secret."""
+        for spelling in self._spellings:
+            text = text.replace(spelling, HIDDEN)
+        return text
+
+
+@contextmanager
+def hidden_from_logs(secrets: SecretValues) -> Iterator[None]:
+    """Keep secrets out of what the HTTP clients log meanwhile: they log addresses, query and all."""
+    token = _hidden.set(secrets)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
+
+
+_hidden: ContextVar[SecretValues | None] = ContextVar("mbi_reauth_hidden", default=None)
+
+
+def _hide_in(record: logging.LogRecord) -> bool:
+    secrets = _hidden.get()
+    if secrets is not None:
+        record.msg, record.args = secrets.hide(record.getMessage()), None
+    return True
+
+
+for _client in (
+    "httpx",
+    "httpcore.connection",
+    "httpcore.http11",
+    "httpcore.proxy",
+    "urllib3.connectionpool",
+    "urllib3.util.retry",
+):
+    logging.getLogger(_client).addFilter(_hide_in)
+
+
+def _is_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name)) and not name.endswith(_NO_SECRET)
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    for spelling in (
+        secret,
+        secret.strip(),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        base64.b64encode(secret.encode()).decode(),
+    ):
+        if len(spelling) >= SHORTEST:
+            yield spelling

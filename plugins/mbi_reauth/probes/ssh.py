@@ -1,0 +1,154 @@
+"""The SSH tunnel in front of a database, through Airflow's SSH provider."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowException
+
+from mbi_reauth.core.evidence import Driver, Endpoint, Evidence, TransportFailure
+from mbi_reauth.probes.airflow_value import as_connection
+from mbi_reauth.probes.credential import Credential, MisconfiguredError
+from mbi_reauth.probes.secret_values import SecretValues
+
+if TYPE_CHECKING:
+    import paramiko  # type: ignore[import-untyped]
+
+_UNCHECKED = ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change")
+_OWN_KEYS = ("private_key", "key_file", "look_for_keys")
+_FAILURES: tuple[tuple[type[BaseException], TransportFailure], ...] = (
+    (socket.gaierror, TransportFailure.DNS),
+    (TimeoutError, TransportFailure.TIMEOUT),
+    (ConnectionRefusedError, TransportFailure.CONNECTION_REFUSED),
+    (ConnectionError, TransportFailure.CONNECTION_RESET),
+    (EOFError, TransportFailure.CONNECTION_RESET),
+)
+
+
+class TunnelError(Exception):
+    """The way to the database failed before the database was asked; ``evidence`` says how."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__(f"SSH tunnel: {evidence.error_code}: {evidence.message}")
+        self.evidence = evidence
+
+
+@contextmanager
+def tunnel(ssh: Credential, *, host: str, port: int, timeout: float = 10) -> Iterator[int]:
+    """Forward a local port to ``host:port`` as the SSH server sees it; yield the port on 127.0.0.1.
+
+    The server's host key is always checked. One attempt; ``timeout`` seconds for each step of it.
+
+    :raises TunnelError: the SSH server was not reached, refused the login or could not reach the database
+    :raises MisconfiguredError: the SSH connection lacks something, or does not check the host key
+    """
+    client = _logged_in(ssh, timeout)
+    from airflow.providers.ssh.tunnel import SSHTunnel
+
+    witness = _Witness(client, timeout)
+    try:
+        with SSHTunnel(ssh_client=witness, remote_host=host, remote_port=port) as forward:
+            yield forward.local_bind_port
+    except Exception as error:
+        if witness.refusal is None:
+            raise
+        raise TunnelError(_evidence(witness.refusal, ssh)) from error
+    finally:
+        client.close()
+
+
+class _Witness:
+    """Stands between the provider's tunnel and paramiko: the tunnel only logs why a channel was refused.
+
+    It also bounds the wait for a channel, which is an hour by paramiko's default.
+    """
+
+    def __init__(self, client: paramiko.SSHClient, timeout: float) -> None:
+        self.refusal: Exception | None = None
+        self._transport = client.get_transport()
+        self._timeout = timeout
+
+    def get_transport(self) -> _Witness:
+        return self
+
+    def is_active(self) -> bool:
+        return self._transport is not None and self._transport.is_active()
+
+    def open_channel(self, kind: str, destination: Any, source: Any) -> paramiko.Channel:
+        import paramiko
+
+        if self._transport is None:
+            raise EOFError("the SSH connection is closed")
+        try:
+            return self._transport.open_channel(kind, destination, source, timeout=self._timeout)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self.refusal = error
+            raise
+
+
+def _logged_in(ssh: Credential, timeout: float) -> paramiko.SSHClient:
+    hook = _hook(ssh, timeout)
+    import paramiko
+
+    try:
+        return hook.get_conn()
+    except (FileNotFoundError, PermissionError) as error:
+        raise MisconfiguredError(
+            f"The key_file of the SSH connection {ssh.conn_id!r} cannot be read on this machine:"
+            f" {error.strerror}"
+        ) from None
+    except paramiko.PasswordRequiredException:
+        raise MisconfiguredError(
+            f"The private key of the SSH connection {ssh.conn_id!r} is encrypted; give its "
+            "private_key_passphrase"
+        ) from None
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise TunnelError(_evidence(error, ssh)) from None
+
+
+def _hook(ssh: Credential, timeout: float) -> Any:
+    unchecked = [name for name in _UNCHECKED if str(ssh.extra.get(name, "")).lower() == "true"]
+    if unchecked:
+        raise MisconfiguredError(
+            f"The SSH connection {ssh.conn_id!r} sets {unchecked[0]}, so anyone could pose as the server. "
+            "Remove it, and give the server's host_key instead"
+        )
+    try:
+        from airflow.providers.ssh.hooks.ssh import SSHHook
+        from paramiko import SSHException
+    except ImportError:
+        raise MisconfiguredError("A tunnel needs a package: pip install 'mbi-reauth[ssh]'") from None
+
+    class GivenSSHHook(SSHHook):
+        """The provider's hook over a connection that has been read already (a thread cannot read one)."""
+
+        def get_connection(self, conn_id: str) -> Any:  # type: ignore[override]  # noqa: ARG002
+            return as_connection(ssh)
+
+    try:
+        hook = GivenSSHHook(
+            ssh_conn_id=ssh.conn_id,
+            conn_timeout=max(1, int(timeout)),
+            banner_timeout=timeout,
+            auth_timeout=max(1, int(timeout)),
+            conn_retry_attempts=1,
+        )
+    except (AirflowException, SSHException, ValueError) as error:
+        message = SecretValues.of(ssh).hide(str(error))
+        raise MisconfiguredError(f"The SSH connection {ssh.conn_id!r} is not usable: {message}") from None
+    if ssh.password or any(name in ssh.extra for name in _OWN_KEYS[:2]):
+        hook.look_for_keys = "look_for_keys" in ssh.extra and hook.look_for_keys
+    return hook
+
+
+def _evidence(error: BaseException, ssh: Credential) -> Evidence:
+    return Evidence(
+        endpoint=Endpoint.PROBE,
+        driver=Driver.SSH,
+        error_code=type(error).__name__,
+        failure=next((failure for kind, failure in _FAILURES if isinstance(error, kind)), None),
+        message=SecretValues.of(ssh).hide(str(error)),
+    )
