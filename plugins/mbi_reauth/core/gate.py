@@ -1,0 +1,114 @@
+"""What a gate does about its findings: pure, so that sensor, trigger and tests decide alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Finding, Verdict
+
+XCOM_KEY = "mbi_reauth"
+CONFIRM_AFTER = 60.0
+"""Seconds between two ambiguous refusals before they count (the design's second rule)."""
+
+
+class Outcome(str, Enum):
+    """How one round of checks leaves the gate."""
+
+    PROCEED = "proceed"
+    SKIP = "skip"
+    FAIL = "fail"
+    WAIT = "wait"
+    CONFIRM = "confirm"
+
+
+class GatePolicy(BaseModel):
+    """What the gate does where nothing is certain; every default lets the extraction decide."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on_blocked: Literal["skip", "wait", "fail"] = "skip"
+    on_unavailable: Literal["proceed", "wait"] = "proceed"
+    on_indeterminate: Literal["proceed", "wait", "fail"] = "proceed"
+    on_misconfigured: Literal["fail", "proceed"] = "fail"
+    shadow: bool = False
+
+
+class GateFinding(BaseModel):
+    """One integration's finding as the gate publishes it; this is the XCom, and it holds no secret.
+
+    ``confirmed`` is false for an ambiguous refusal that has been seen only once. ``reported`` is false when
+    the plugin's app could not be told; the email branch then tells it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    integration: Integration
+    finding: Finding
+    credential_version: int | None = None
+    confirmed: bool = True
+    reported: bool = True
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the owner has to act before an extraction makes sense."""
+        return self.finding.verdict is Verdict.NEEDS_REAUTH and self.confirmed
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one line for a log or an error message."""
+        finding = self.finding
+        words = f' It said: "{finding.vendor_words}"' if finding.vendor_words else ""
+        verdict = finding.verdict.value
+        return f"{self.integration.label} ({self.integration.id}) is {verdict}: {finding.explanation}{words}"
+
+
+class Decision(NamedTuple):
+    """An outcome and the reason for it, one line an integration."""
+
+    outcome: Outcome
+    sentence: str
+
+
+def decide(findings: Mapping[str, GateFinding], policy: GatePolicy) -> Decision:
+    """Weigh one round's findings.
+
+    A lost authorization outweighs everything, because its owner must hear of it; a second look at an
+    ambiguous refusal comes next, because it may turn into one.
+    """
+    outcomes = {key: _outcome(found, policy) for key, found in findings.items()}
+    for outcome in (_BLOCKED[policy.on_blocked], Outcome.CONFIRM, Outcome.FAIL, Outcome.WAIT):
+        told = [findings[key].sentence for key, value in outcomes.items() if value is outcome]
+        if told:
+            return Decision(outcome, "\n".join(told))
+    return Decision(Outcome.PROCEED, "\n".join(found.sentence for found in findings.values()))
+
+
+_BLOCKED = {"skip": Outcome.SKIP, "wait": Outcome.WAIT, "fail": Outcome.FAIL}
+
+
+def _outcome(found: GateFinding, policy: GatePolicy) -> Outcome:
+    if policy.shadow:
+        return Outcome.PROCEED
+    match found.finding.verdict:
+        case Verdict.NEEDS_REAUTH:
+            return _BLOCKED[policy.on_blocked] if found.confirmed else Outcome.CONFIRM
+        case Verdict.MISCONFIGURED:
+            return Outcome(policy.on_misconfigured)
+        case Verdict.UNAVAILABLE:
+            return Outcome(policy.on_unavailable)
+        case Verdict.INDETERMINATE | Verdict.NEEDS_REFRESH:
+            return Outcome(policy.on_indeterminate)
+        case _:
+            return Outcome.PROCEED
+
+
+def confirmed_by(first: Finding, second: Finding) -> bool:
+    """Tell whether two ambiguous refusals, seen by the same gate, are far enough apart to count."""
+    if first.checked_at is None or second.checked_at is None:
+        return False
+    return (second.checked_at - first.checked_at).total_seconds() >= CONFIRM_AFTER

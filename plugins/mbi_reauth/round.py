@@ -1,0 +1,83 @@
+"""One round of a gate: every integration checked once, side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mbi_reauth.api.datamodels import RunReference
+from mbi_reauth.check import Checked, Connections, check
+from mbi_reauth.core.gate import GateFinding, confirmed_by
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Certainty, Finding, Verdict
+from mbi_reauth.hooks.api import ReauthApiHook
+
+
+def run_reference(ti: Any, *, task_id: str | None = None) -> RunReference:
+    """Name a task instance, as tasks and triggers know it, or the one called ``task_id`` beside it."""
+    return RunReference(
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=task_id or ti.task_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        try_number=ti.try_number,
+    )
+
+
+@dataclass(frozen=True)
+class Round:
+    """How to check: the app, the credentials, the age in seconds at which a proof needs renewing.
+
+    ``seen`` remembers each integration's first ambiguous refusal between rounds, for when the app cannot.
+    ``blocked_run`` is the gate that a refusal stops; a gate in shadow mode stops nothing and reports nothing.
+    """
+
+    connections: Connections
+    api: ReauthApiHook | None = field(default_factory=ReauthApiHook)
+    max_age: float = 60
+    blocked_run: RunReference | None = None
+    report: bool = True
+    seen: MutableMapping[str, Finding] = field(default_factory=dict)
+
+    async def findings(self, integrations: Sequence[Integration]) -> dict[str, GateFinding]:
+        """Check all of them concurrently; what goes wrong is in the findings, nothing is raised for it."""
+        found = await asyncio.gather(*(self._finding(integration) for integration in integrations))
+        return {result.integration.id: result for result in found}
+
+    async def _finding(self, integration: Integration) -> GateFinding:
+        checked = await self._check(integration)
+        if checked.receipt is not None and checked.receipt.credential_replaced:
+            # The credential was replaced while it was being checked: only the new one counts.
+            checked = await self._check(integration)
+        refusal = self._refusal(integration, checked)
+        return GateFinding(
+            integration=integration,
+            finding=refusal or checked.finding,
+            credential_version=checked.credential_version,
+            confirmed=refusal is None or refusal.certainty is Certainty.EXPLICIT,
+            reported=checked.receipt is not None or not self.report,
+        )
+
+    async def _check(self, integration: Integration) -> Checked:
+        return await check(
+            integration,
+            api=self.api,
+            connections=self.connections,
+            max_age=self.max_age,
+            blocked_run=self.blocked_run,
+            report=self.report,
+        )
+
+    def _refusal(self, integration: Integration, checked: Checked) -> Finding | None:
+        """Return a refusal as sure as it has become: a second ambiguous one makes it explicit."""
+        finding = checked.finding
+        if finding.verdict is not Verdict.NEEDS_REAUTH:
+            self.seen.pop(integration.id, None)
+            return None
+        incident = checked.receipt.incident if checked.receipt else None
+        known = incident is not None and incident.confirmed_at is not None
+        if known or confirmed_by(self.seen.setdefault(integration.id, finding), finding):
+            return finding.model_copy(update={"certainty": Certainty.EXPLICIT})
+        return finding

@@ -1,0 +1,166 @@
+"""The sensor behind the gate: waits for, or decides on, the authorization of integrations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator, BaseSensorOperator, Context, timezone
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
+from airflow.triggers.base import StartTriggerArgs
+
+from mbi_reauth import settings
+from mbi_reauth.core.gate import XCOM_KEY, Decision, GateFinding, GatePolicy, Outcome, decide
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Finding
+from mbi_reauth.lookup import integrations_of
+
+TRIGGER = "mbi_reauth.triggers.authorization.AuthorizationTrigger"
+
+
+class AuthorizationSensor(BaseSensorOperator):
+    """Check integrations' authorization before their extraction.
+
+    By itself it waits until all of them are authorized, as a sensor does; the owner of a lost one is emailed
+    once. In front of an extraction, :func:`mbi_reauth.gate.authorized` makes it end SKIPPED instead.
+
+    :param integrations: ids of the registry, or entries of it
+    :param registry: the registry's path; default as :func:`mbi_reauth.lookup.registry_of` says
+    :param policy: what to do where nothing is certain
+    :param max_age: seconds for which a proof is trusted instead of probing again; default: the setting
+    :param deferrable: probe once on the worker, then wait in the triggerer
+    :param start_from_trigger: with ``deferrable``, take no worker slot at all
+    """
+
+    ui_color = "#dbeafe"
+
+    def __init__(
+        self,
+        *,
+        integrations: str | Sequence[str | Integration],
+        registry: str | Path | None = None,
+        policy: GatePolicy | None = None,
+        max_age: float | None = None,
+        deferrable: bool = False,
+        start_from_trigger: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.policy = (policy or GatePolicy(on_blocked="wait")).model_dump()
+        dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
+        self.integrations = [
+            entry.model_dump(mode="json") for entry in integrations_of(integrations, registry, dag=dag)
+        ]
+        self.max_age = settings.max_age() if max_age is None else max_age
+        self.deferrable = deferrable
+        self.start_from_trigger = deferrable and start_from_trigger
+        self._seen: dict[str, Finding] = {}
+        self._owner_told = False
+        if self.start_from_trigger:
+            self.start_trigger_args = StartTriggerArgs(
+                trigger_cls=TRIGGER,
+                trigger_kwargs=self._trigger_kwargs(end_task=True),
+                next_method="execute_complete",
+                timeout=timedelta(seconds=self.timeout),
+            )
+
+    def execute(self, context: Context) -> Any:
+        """Poke once, then wait as the mode says."""
+        if not self.deferrable:
+            return super().execute(context)
+        if not self.poke(context):
+            self._defer(context)
+        return None
+
+    def poke(self, context: Context) -> bool:
+        """Check once; raise where the gate ends otherwise than by success."""
+        findings = asyncio.run(self._findings(context))
+        return self._conclude(context, decide(findings, GatePolicy.model_validate(self.policy)), findings)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
+        """Conclude on the worker what the trigger did not end itself."""
+        findings = {key: GateFinding.model_validate(found) for key, found in event["findings"].items()}
+        decision = Decision(Outcome(event["outcome"]), event["sentence"])
+        if not self._conclude(context, decision, findings):
+            self._defer(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume; a gate that never waits checks here when the triggerer failed it, instead of failing."""
+        policy = GatePolicy.model_validate(self.policy)
+        if "wait" in (policy.on_blocked, policy.on_unavailable, policy.on_indeterminate):
+            return super().resume_execution(next_method, next_kwargs, context)
+        try:
+            return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as error:
+            self.log.warning("The triggerer did not finish the check (%s); checking on this worker", error)
+            return super().execute(context)
+
+    def _conclude(self, context: Context, decision: Decision, findings: Mapping[str, GateFinding]) -> bool:
+        published = {key: found.model_dump(mode="json") for key, found in findings.items()}
+        context["ti"].xcom_push(key=XCOM_KEY, value=published)
+        self.log.info("%s\n%s", decision.outcome.value, decision.sentence)
+        match decision.outcome:
+            case Outcome.PROCEED:
+                return True
+            case Outcome.SKIP:
+                raise AirflowSkipException(decision.sentence)
+            case Outcome.FAIL:
+                raise AirflowFailException(decision.sentence)
+            case Outcome.WAIT:
+                self._tell_owners(context, findings)
+        return False
+
+    def _tell_owners(self, context: Context, findings: Mapping[str, GateFinding]) -> None:
+        blocked = [found for found in findings.values() if found.blocks]
+        if not blocked or self._owner_told:
+            return
+        from mbi_reauth.notifications.sending import tell_owner
+        from mbi_reauth.round import run_reference
+
+        for found in blocked:
+            self.log.info("%s", asyncio.run(tell_owner(found, run=run_reference(context["ti"]))).reason)
+        self._owner_told = True
+
+    async def _findings(self, context: Context) -> dict[str, GateFinding]:
+        from mbi_reauth.check import TaskConnections
+        from mbi_reauth.round import Round, run_reference
+
+        policy = GatePolicy.model_validate(self.policy)
+        stops = policy.on_blocked != "wait" and not policy.shadow
+        checks = Round(
+            connections=TaskConnections(),
+            max_age=self.max_age,
+            blocked_run=run_reference(context["ti"]) if stops else None,
+            report=not policy.shadow,
+            seen=self._seen,
+        )
+        return await checks.findings([Integration.model_validate(entry) for entry in self.integrations])
+
+    def _defer(self, context: Context) -> None:
+        from mbi_reauth.triggers.authorization import AuthorizationTrigger
+
+        started = context["ti"].start_date or timezone.utcnow()
+        left = self.timeout - (timezone.utcnow() - started).total_seconds()
+        self.defer(
+            trigger=AuthorizationTrigger(**self._trigger_kwargs(end_task=False)),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(left, 1)),
+        )
+
+    def _trigger_kwargs(self, *, end_task: bool) -> dict[str, Any]:
+        return {
+            "integrations": self.integrations,
+            "policy": self.policy,
+            "poke_interval": self.poke_interval,
+            "max_age": self.max_age,
+            "end_task": end_task,
+            "owner_told": self._owner_told,
+        }

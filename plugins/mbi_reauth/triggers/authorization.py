@@ -1,0 +1,131 @@
+"""The gate's trigger: checks without a worker slot and ends the gate by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, TypedDict
+
+from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from mbi_reauth.check import TriggerConnections
+from mbi_reauth.core.gate import (
+    CONFIRM_AFTER,
+    XCOM_KEY,
+    Decision,
+    GateFinding,
+    GatePolicy,
+    Outcome,
+    decide,
+)
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.round import Round, run_reference
+
+
+class GatePayload(TypedDict):
+    """What the trigger hands to the worker where it does not end the gate itself."""
+
+    outcome: str
+    sentence: str
+    findings: dict[str, Any]
+
+
+class AuthorizationTrigger(BaseTrigger):
+    """Check integrations until the gate can be decided.
+
+    Running twice at once (two triggerers) is harmless: a check changes nothing at the third party, and the
+    plugin's app keeps reports and emails apart.
+
+    :param integrations: registry entries as JSON-ready mappings (:class:`Integration`)
+    :param policy: a :class:`GatePolicy` as a mapping
+    :param poke_interval: seconds between two rounds while waiting
+    :param max_age: seconds for which a proof is trusted instead of probing again
+    :param end_task: end the gate from here as SUCCESS or SKIPPED; else every decision goes to the worker
+    :param owner_told: while waiting, the owner has had their email already
+    """
+
+    sleep = staticmethod(asyncio.sleep)
+
+    def __init__(
+        self,
+        *,
+        integrations: list[dict[str, Any]],
+        policy: dict[str, Any],
+        poke_interval: float,
+        max_age: float,
+        end_task: bool = False,
+        owner_told: bool = False,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.integrations = integrations
+        self.policy = policy
+        self.poke_interval = poke_interval
+        self.max_age = max_age
+        self.end_task = end_task
+        self.owner_told = owner_told
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what rebuilds this trigger in any triggerer."""
+        return (
+            "mbi_reauth.triggers.authorization.AuthorizationTrigger",
+            {
+                "integrations": self.integrations,
+                "policy": self.policy,
+                "poke_interval": self.poke_interval,
+                "max_age": self.max_age,
+                "end_task": self.end_task,
+                "owner_told": self.owner_told,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield exactly one event. A fault of the plugin itself lets the extraction proceed."""
+        try:
+            decision, findings = await self._decision()
+        except Exception:
+            self.log.exception(
+                "The authorization check failed by a fault of its own; the extraction proceeds"
+            )
+            decision, findings = Decision(Outcome.PROCEED, "the check failed by a fault of its own"), {}
+        yield self._event(decision, findings)
+
+    async def _decision(self) -> tuple[Decision, dict[str, GateFinding]]:
+        policy = GatePolicy.model_validate(self.policy)
+        integrations = [Integration.model_validate(entry) for entry in self.integrations]
+        checks = self._round(policy)
+        while True:
+            findings = await checks.findings(integrations)
+            decision = decide(findings, policy)
+            self.log.info("%s\n%s", decision.outcome.value, decision.sentence)
+            if decision.outcome is Outcome.CONFIRM:
+                await self.sleep(max(CONFIRM_AFTER, self.poke_interval))
+            elif decision.outcome is Outcome.WAIT and (self.owner_told or not _blocked(findings)):
+                await self.sleep(self.poke_interval)
+            else:
+                return decision, findings
+
+    def _round(self, policy: GatePolicy) -> Round:
+        stops = policy.on_blocked != "wait" and not policy.shadow and self.task_instance is not None
+        return Round(
+            connections=TriggerConnections(),
+            max_age=self.max_age,
+            blocked_run=run_reference(self.task_instance) if stops else None,
+            report=not policy.shadow,
+        )
+
+    def _event(self, decision: Decision, findings: Mapping[str, GateFinding]) -> TriggerEvent:
+        published = {key: found.model_dump(mode="json") for key, found in findings.items()}
+        if self.end_task and decision.outcome is Outcome.PROCEED:
+            return TaskSuccessEvent(xcoms={XCOM_KEY: published})
+        if self.end_task and decision.outcome is Outcome.SKIP:
+            return TaskSkippedEvent(xcoms={XCOM_KEY: published})
+        payload: GatePayload = {
+            "outcome": decision.outcome.value,
+            "sentence": decision.sentence,
+            "findings": published,
+        }
+        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+def _blocked(findings: Mapping[str, GateFinding]) -> bool:
+    return any(found.blocks for found in findings.values())

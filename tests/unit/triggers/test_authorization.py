@@ -1,0 +1,134 @@
+"""The gate's trigger: how it ends the gate, and what it leaves to the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from mbi_reauth.core.gate import XCOM_KEY, GateFinding, GatePolicy
+from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Cause, Finding
+from mbi_reauth.triggers.authorization import AuthorizationTrigger
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+BOOKS = Integration.model_validate(
+    {
+        "id": "books",
+        "type": "quickbooks",
+        "conn_id": "books",
+        "owner": {"name": "Dana Example", "email": "dana@example.com"},
+    }
+)
+KWARGS: dict[str, Any] = {
+    "integrations": [BOOKS.model_dump(mode="json")],
+    "policy": GatePolicy().model_dump(),
+    "poke_interval": 30.0,
+    "max_age": 60,
+    "end_task": True,
+    "owner_told": False,
+}
+
+
+def found(cause: Cause, *, confirmed: bool = True) -> GateFinding:
+    finding = Finding(cause=cause, rule="test", explanation=cause.value, checked_at=NOON)
+    return GateFinding(integration=BOOKS, finding=finding, confirmed=confirmed)
+
+
+class Rounds:
+    """Rounds whose findings are given; after the last one, a fault of our own."""
+
+    def __init__(self, *rounds: GateFinding) -> None:
+        self.left = list(rounds)
+
+    async def findings(self, integrations: Sequence[Integration]) -> dict[str, GateFinding]:
+        return {integration.id: self.left.pop(0) for integration in integrations}
+
+
+class Rehearsal(AuthorizationTrigger):
+    """The trigger with given rounds and a clock that only counts."""
+
+    def __init__(self, rounds: Rounds, **changes: Any) -> None:
+        super().__init__(**{**KWARGS, **changes})
+        self.rounds = rounds
+        self.slept: list[float] = []
+
+    def _round(self, policy: GatePolicy) -> Any:
+        return self.rounds
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+def events_of(trigger: AuthorizationTrigger) -> list[TriggerEvent]:
+    async def collect() -> list[TriggerEvent]:
+        return [event async for event in trigger.run()]
+
+    return asyncio.run(collect())
+
+
+def test_it_is_rebuilt_from_what_it_serializes() -> None:
+    path, kwargs = AuthorizationTrigger(**KWARGS).serialize()
+    assert path == "mbi_reauth.triggers.authorization.AuthorizationTrigger"
+    assert kwargs == KWARGS
+
+
+@pytest.mark.parametrize(
+    ("cause", "event_type"),
+    [
+        (Cause.AUTHORIZED, TaskSuccessEvent),
+        (Cause.GRANT_REVOKED, TaskSkippedEvent),
+        (Cause.PROVIDER_OUTAGE, TaskSuccessEvent),
+        (Cause.UNKNOWN, TaskSuccessEvent),
+    ],
+)
+def test_it_ends_the_gate_itself_and_publishes_the_finding(cause: Cause, event_type: type) -> None:
+    (event,) = events_of(Rehearsal(Rounds(found(cause))))
+    assert type(event) is event_type
+    assert event.xcoms == {XCOM_KEY: {"books": found(cause).model_dump(mode="json")}}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cause", "changes", "outcome"),
+    [
+        (Cause.PROBE_MISCONFIGURED, {}, "fail"),
+        (Cause.GRANT_REVOKED, {"end_task": False}, "skip"),
+        (Cause.AUTHORIZED, {"end_task": False}, "proceed"),
+        (Cause.GRANT_REVOKED, {"policy": {"on_blocked": "fail"}}, "fail"),
+        (Cause.GRANT_REVOKED, {"policy": {"on_blocked": "wait"}}, "wait"),
+    ],
+)
+def test_it_leaves_to_the_worker_what_only_a_worker_can_do(
+    cause: Cause, changes: dict[str, Any], outcome: str
+) -> None:
+    (event,) = events_of(Rehearsal(Rounds(found(cause)), **changes))
+    assert type(event) is TriggerEvent
+    assert event.payload["outcome"] == outcome
+    assert event.payload["findings"]["books"]["finding"]["cause"] == cause.value
+
+
+def test_an_ambiguous_refusal_is_looked_at_again_a_minute_later() -> None:
+    trigger = Rehearsal(Rounds(found(Cause.CREDENTIALS_REJECTED, confirmed=False), found(Cause.AUTHORIZED)))
+    (event,) = events_of(trigger)
+    assert type(event) is TaskSuccessEvent
+    assert trigger.slept == [60.0]
+
+
+def test_a_waiting_gate_leaves_the_trigger_once_to_have_its_owner_told() -> None:
+    waiting = {"policy": {"on_blocked": "wait"}}
+    (event,) = events_of(Rehearsal(Rounds(found(Cause.GRANT_REVOKED)), **waiting))
+    assert event.payload["outcome"] == "wait"
+
+    told = Rehearsal(Rounds(found(Cause.GRANT_REVOKED), found(Cause.AUTHORIZED)), owner_told=True, **waiting)
+    (event,) = events_of(told)
+    assert type(event) is TaskSuccessEvent
+    assert told.slept == [30.0]
+
+
+def test_a_fault_of_the_plugin_lets_the_extraction_proceed() -> None:
+    (event,) = events_of(Rehearsal(Rounds()))
+    assert type(event) is TaskSuccessEvent
