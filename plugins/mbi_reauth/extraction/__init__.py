@@ -1,0 +1,1 @@
+"""Landing an integration's rows as files, whole or not at all."""
