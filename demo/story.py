@@ -1,0 +1,68 @@
+"""The story of the demo, step by step: for the console and for the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from demo import standalone
+from demo.keys import Keys
+from demo.options import Options
+from demo.webserver import LOOPBACK
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do, and what one sees then."""
+
+    id: str
+    title: str
+    see: str
+
+
+STEPS = (
+    Step(
+        "healthy",
+        "Run an extraction",
+        "The gate is green, the extraction runs, and new rows land in the data folder.",
+    ),
+    Step(
+        "lost",
+        "Lose an authorization",
+        "Withdraw Shopdemo's grant, or change the database password. Nothing happens yet.",
+    ),
+    Step(
+        "blocked",
+        "Run it again",
+        "The gate stops the extraction: both are skipped, and the branch that emails the owner runs.",
+    ),
+    Step(
+        "mailed",
+        "Open the mailbox",
+        "One email tells the owner what stopped and exactly what to do. Another run sends no second one.",
+    ),
+    Step(
+        "recovered",
+        "Put it right and run again",
+        "The next run's gate is green again, and the extraction continues where it had stopped.",
+    ),
+)
+ALSO = "Then try an outage: Shopdemo down, slow or throttling. Nobody is blocked or mailed for it."
+
+
+def told(options: Options, keys: Keys) -> str:
+    """Tell where everything is, and what to do, for the console."""
+    page = f"http://{LOOPBACK}:{options.ports['demo']}"
+    steps = "\n".join(f"  {number}. {step.title}. {step.see}" for number, step in enumerate(STEPS, start=1))
+    return f"""
+The demo is ready. Everything is on one page:  {page}
+
+  Airflow       {standalone.url(options)}   (user {standalone.USER}, password {keys.airflow_password})
+  Mailbox       {page}/mailbox
+  Third party   http://{LOOPBACK}:{options.ports["shop"]}
+  Landed rows   {options.home / "data"}
+
+{steps}
+  {ALSO}
+
+Ctrl-C stops everything. `make demo ARGS=--fresh` starts from nothing.
+"""
