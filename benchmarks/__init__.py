@@ -1,0 +1,1 @@
+"""Timings, reported as ratios measured side by side."""

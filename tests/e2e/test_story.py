@@ -1,0 +1,108 @@
+"""The story on a real Airflow: rows land, an authorization is lost, its owner hears, it is put right."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.e2e.conftest import Demo
+
+CHECK = "check_authorization"
+EMAIL = "needs_reauth.email_owner"
+
+
+def states(demo: Demo, integration_id: str) -> dict[str, str | None]:
+    run = demo.run(integration_id)
+    return {task_id.removeprefix(f"{integration_id}."): state for task_id, state in run.tasks.items()}
+
+
+def extraction(tasks: dict[str, str | None]) -> set[str | None]:
+    return {state for task_id, state in tasks.items() if task_id not in (CHECK, EMAIL, "summarize")}
+
+
+def mails_about(demo: Demo, label: str) -> list[str]:
+    return [mail["subject"] for mail in demo.mails() if label in mail["subject"]]
+
+
+def assert_healthy(demo: Demo, integration_id: str) -> None:
+    tasks = states(demo, integration_id)
+    assert tasks[CHECK] == "success"
+    assert tasks[EMAIL] == "skipped"
+    assert extraction(tasks) == {"success"}
+    assert tasks["summarize"] == "success"
+
+
+def assert_blocked(demo: Demo, integration_id: str, *, email: str) -> None:
+    tasks = states(demo, integration_id)
+    assert tasks[CHECK] == "skipped"
+    assert extraction(tasks) == {"skipped"}
+    assert tasks["summarize"] == "skipped"
+    assert tasks[EMAIL] == email
+
+
+@pytest.mark.parametrize("integration_id", ["shopdemo", "shop_database"])
+def test_a_healthy_run_lands_real_rows_and_mails_nobody(demo: Demo, integration_id: str) -> None:
+    before = demo.mails()
+    assert_healthy(demo, integration_id)
+    assert demo.rows(integration_id) > 0
+    assert demo.mails() == before
+
+
+@pytest.mark.parametrize("switch", ["go_down", "throttle", "answer_html"])
+def test_an_outage_blocks_nobody_and_mails_nobody(demo: Demo, switch: str) -> None:
+    before = demo.mails()
+    demo.lose("shopdemo", switch)
+    try:
+        run_id = demo.start("shopdemo")
+        assert demo.ended_task("shopdemo", run_id, CHECK) == "success"
+    finally:
+        demo.put_right("shopdemo")
+    assert demo.ended("shopdemo", run_id).state == "success", (
+        "the extraction's own retries outlast the outage"
+    )
+    assert demo.mails() == before
+
+
+def test_a_revoked_grant_blocks_emails_its_owner_once_and_passes_when_put_right(demo: Demo) -> None:
+    demo.lose("shopdemo", "revoke_grant")
+    assert_blocked(demo, "shopdemo", email="success")
+    assert len(mails_about(demo, "Shopdemo orders")) == 1
+
+    assert_blocked(demo, "shopdemo", email="skipped")
+    assert len(mails_about(demo, "Shopdemo orders")) == 1
+
+    demo.put_right("shopdemo")
+    assert_healthy(demo, "shopdemo")
+    assert len(mails_about(demo, "Shopdemo orders")) == 1
+
+
+def test_a_changed_database_password_blocks_and_the_right_owner_hears(demo: Demo) -> None:
+    landed = demo.rows("shop_database")
+    demo.lose("shop_database", "password changed")
+    assert_blocked(demo, "shop_database", email="success")
+    assert demo.rows("shop_database") == landed
+    (mail,) = [mail for mail in demo.mails() if "Shop database" in mail["subject"]]
+    assert mail["recipients"] == ["robin@example.com"]
+
+    demo.put_right("shop_database")
+    assert_healthy(demo, "shop_database")
+
+
+def test_a_broken_client_fails_the_gate_for_the_engineer_and_mails_nobody(demo: Demo) -> None:
+    before = demo.mails()
+    demo.lose("shopdemo", "break_client")
+    try:
+        run_id = demo.start("shopdemo")
+        assert demo.ended_task("shopdemo", run_id, CHECK) == "failed"
+    finally:
+        demo.put_right("shopdemo")
+    assert demo.mails() == before
+
+
+def test_no_secret_of_the_demo_is_in_what_airflow_wrote(demo: Demo) -> None:
+    import json
+
+    keys = json.loads((demo.home / "keys.json").read_text())
+    secrets = [value for name, value in keys.items() if name != "airflow_password"]
+    logs = {path: path.read_text(errors="replace") for path in demo.home.rglob("*.log") if path.is_file()}
+    assert logs
+    assert [path.name for path, text in logs.items() if any(secret in text for secret in secrets)] == []
