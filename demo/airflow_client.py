@@ -29,10 +29,12 @@ class Run:
 class AirflowClient:
     """Log in when needed, and ask; safe to share between threads."""
 
-    def __init__(self, url: str, *, user: str, password: str, timeout: float = 10) -> None:
+    def __init__(
+        self, url: str, *, user: str, password: str, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self.url = url
         self._credentials = {"username": user, "password": password}
-        self._http = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=10, trust_env=False, transport=transport)
         self._token = ""
 
     def unhealthy(self) -> list[str]:

@@ -29,7 +29,7 @@ def shopdemo(third_party: ThirdParty) -> Connection:
     token = third_party.issue_grant(ACCOUNT)
     expires_at = datetime.fromtimestamp(token["expires_at"], timezone.utc)
     return {
-        "conn_type": "mbi_reauth",
+        "conn_type": "mbireauth",
         "description": "Shopdemo, the demo's third party (OAuth 2)",
         "host": third_party.url,
         "extra": {

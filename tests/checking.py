@@ -56,7 +56,7 @@ def a_credential(**fields: Any) -> Credential:
     """Make a connection's fields; obviously fake ones."""
     defaults: dict[str, Any] = {
         "conn_id": "shop_conn",
-        "conn_type": "mbi_reauth",
+        "conn_type": "mbireauth",
         "password": "fake-password",
     }
     return Credential(**(defaults | fields))

@@ -83,7 +83,7 @@ def put_connection(conn_id: str, *, extra: dict[str, Any] | None = None, **field
 
     def work(session: Any) -> None:
         session.query(Connection).filter_by(conn_id=conn_id).delete()
-        fields.setdefault("conn_type", "mbi_reauth")
+        fields.setdefault("conn_type", "mbireauth")
         session.add(
             Connection(conn_id=conn_id, extra=json.dumps(extra) if extra is not None else None, **fields)
         )

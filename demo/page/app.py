@@ -46,6 +46,11 @@ def create_page(board: Board, options: Options) -> Flask:
     def live() -> str:
         return render_template("live.html", snapshot=board.snapshot(), **facts)
 
+    _add_buttons(app, board)
+    return app
+
+
+def _add_buttons(app: Flask, board: Board) -> None:
     @app.post("/integrations/<panel_id>/switch/<name>")
     def switch(panel_id: str, name: str) -> Response | BaseResponse:
         action = _panel(board, panel_id).action(name) or abort(404)
@@ -67,8 +72,6 @@ def create_page(board: Board, options: Options) -> Flask:
         board.mailbox.refuse(not board.mailbox.refusing)
         said = "Mail is refused with 451 from now on." if board.mailbox.refusing else "Mail is taken again."
         return _answer(lambda: said)
-
-    return app
 
 
 def _panel(board: Board, panel_id: str) -> Panel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from demo import connections
 from demo.airflow_client import AirflowClient
@@ -114,6 +115,14 @@ def _toggle(third_party: ThirdParty, switch: Switch) -> Callable[[], None]:
     )
 
 
+_DATABASE_SWITCHES = (
+    ("password changed", "Change the password", "Logins are refused", OWNER, SourceDatabase.change_password),
+    ("no SELECT", "Take the SELECT right", "Logging in works", OWNER, SourceDatabase.revoke_select),
+    ("login disabled", "Disable the login", "The role may not log in", OWNER, SourceDatabase.disable_login),
+    ("no free connection", "Exhaust connections", "It is too busy", OUTAGE, SourceDatabase.exhaust),
+)
+
+
 def database_panel(database: SourceDatabase) -> Panel:
     """Offer the database's switches; putting right restores the login that Airflow knows."""
 
@@ -131,30 +140,8 @@ def database_panel(database: SourceDatabase) -> Panel:
         kind="PostgreSQL",
         owner="robin@example.com",
         actions=[
-            Action(
-                "password changed",
-                "Change the password",
-                "Logins are refused",
-                OWNER,
-                database.change_password,
-            ),
-            Action(
-                "no SELECT",
-                "Take the SELECT right",
-                "Login works, reading does not",
-                OWNER,
-                database.revoke_select,
-            ),
-            Action(
-                "login disabled",
-                "Disable the login",
-                "The role may not log in",
-                OWNER,
-                database.disable_login,
-            ),
-            Action(
-                "no free connection", "Exhaust connections", "Too many connections", OUTAGE, database.exhaust
-            ),
+            Action(name, label, expect, group, partial(act, database))
+            for name, label, expect, group, act in _DATABASE_SWITCHES
         ],
         state=state,
         put_right=put_right,

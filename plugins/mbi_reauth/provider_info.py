@@ -45,7 +45,7 @@ def get_provider_info() -> dict[str, Any]:
         "versions": ["0.1.0"],
         "connection-types": [
             {
-                "connection-type": "mbi_reauth",
+                "connection-type": "mbireauth",
                 "hook-class-name": "mbi_reauth.hooks.integration.IntegrationHook",
                 "hook-name": "MBI integration",
                 "ui-field-behaviour": {

@@ -64,15 +64,15 @@ class Demo:
 
         return cast("Run", until(found, f"{run_id} to end", within=RUNS_WITHIN))
 
-    def ended_task(self, integration_id: str, run_id: str, task_id: str) -> str:
-        """Return the state of one task of the integration's group when it has ended."""
+    def task_state(self, integration_id: str, run_id: str, task_id: str, awaited: set[str]) -> str:
+        """Return the state of one task of the integration's group when it is one of those awaited."""
 
         def found() -> str | None:
             run = self._run(integration_id, run_id)
             state = run.tasks.get(f"{integration_id}.{task_id}") if run else None
-            return state if state in {"success", "skipped", "failed"} else None
+            return state if state in awaited else None
 
-        return str(until(found, f"{task_id} of {run_id} to end", within=RUNS_WITHIN))
+        return str(until(found, f"{task_id} of {run_id} to be {awaited}", within=RUNS_WITHIN))
 
     def _run(self, integration_id: str, run_id: str) -> Run | None:
         runs = self.airflow.latest_runs(f"mbi_extract_{integration_id}", 20)

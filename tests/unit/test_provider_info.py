@@ -41,11 +41,11 @@ def test_every_secret_is_typed_as_a_password() -> None:
 
 def test_airflows_form_shows_every_field() -> None:
     widgets = ProvidersManager().connection_form_widgets  # type: ignore[no-untyped-call]
-    shown = {key for key in widgets if key.startswith("extra__mbi_reauth__")}
-    assert shown == {f"extra__mbi_reauth__{name}" for name in CONNECTION_TYPE["conn-fields"]}
+    shown = {key for key in widgets if key.startswith("extra__mbireauth__")}
+    assert shown == {f"extra__mbireauth__{name}" for name in CONNECTION_TYPE["conn-fields"]}
 
 
 def test_airflow_finds_the_hook_by_the_connection_type() -> None:
-    hook = ProvidersManagerTaskRuntime().hooks["mbi_reauth"]  # type: ignore[no-untyped-call]
+    hook = ProvidersManagerTaskRuntime().hooks["mbireauth"]  # type: ignore[no-untyped-call]
     assert hook is not None
     assert hook.connection_id_attribute_name == "integration_conn_id"

@@ -99,7 +99,7 @@ class HttpProbe(CatalogueModel):
 
 
 class SqlProbe(CatalogueModel):
-    """Log in and read one row of each declared table; without tables, ``SELECT 1``."""
+    """Log in and select no row, but every column, of each declared table; without tables, ``SELECT 1``."""
 
     driver: Driver
     tunnel: Literal["never", "optional"] = "never"

@@ -125,4 +125,6 @@ def _what_to_do(finding: Finding, steps: list[str]) -> Iterator[str]:
         Verdict.NEEDS_REAUTH: "Have the owner authorize again.",
         Verdict.MISCONFIGURED: "Put right what is named above and check again; `doctor` looks at everything.",
         Verdict.UNAVAILABLE: "Wait; the gate lets extractions try meanwhile.",
-    }.get(finding.verdict, "Check again with --verbose; if it stays so, the catalogue lacks a rule for it.")
+    }.get(
+        finding.verdict, "Look with --verbose and `doctor`; if nothing is amiss, the catalogue lacks a rule."
+    )

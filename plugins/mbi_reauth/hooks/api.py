@@ -30,7 +30,7 @@ from mbi_reauth.probes.http import tls_context
 from mbi_reauth.probes.transport import failure_of
 
 TIMEOUT = 5.0
-PREPARE_TIMEOUT = 30.0
+PREPARE_TIMEOUT = 45.0
 """Seconds; the app may be waiting for a token endpoint, or for another asker's refresh."""
 
 _TRY_LATER = (408, 425, 429)

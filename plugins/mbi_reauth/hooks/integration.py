@@ -55,7 +55,8 @@ class IntegrationHook(HttpHook):
 
     conn_name_attr = "integration_conn_id"
     default_conn_name = "mbi_reauth_default"
-    conn_type = "mbi_reauth"
+    # Without an underscore: Airflow warns of one at every look-up (a URI scheme has none, RFC 3986).
+    conn_type = "mbireauth"
     hook_name = "MBI integration"
 
     def __init__(

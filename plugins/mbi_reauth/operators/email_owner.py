@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context
@@ -26,8 +25,6 @@ class EmailOwnerOperator(BaseOperator):
 
     def __init__(self, *, gate_task_id: str, **kwargs: Any) -> None:
         kwargs.setdefault("retries", 5)
-        kwargs.setdefault("retry_delay", timedelta(minutes=1))
-        kwargs.setdefault("retry_exponential_backoff", True)
         super().__init__(**kwargs)
         self.gate_task_id = gate_task_id
 

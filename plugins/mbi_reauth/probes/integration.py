@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from mbi_reauth.catalogue.model import HttpProbe, IntegrationType
+from mbi_reauth.catalogue.model import HttpProbe, IntegrationType, SqlProbe
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
@@ -43,25 +43,32 @@ async def probe(
     """
     question = subject.model.probe
     if isinstance(question, HttpProbe):
-        templates = Templates(
-            subject.model,
-            subject.credential,
-            integration=subject.integration,
-            access_token=access_token,
-        )
-        return await probe_http(
-            question,
-            subject.model.auth,
-            templates,
-            secrets=SecretValues.of(subject.credential, access_token or ""),
-            timeout=timeout,
-            transport=transport,
-        )
+        return await _probe_http(subject, question, access_token, timeout, transport)
+    return await _probe_sql(subject, question, timeout)
+
+
+async def _probe_http(
+    subject: Subject,
+    question: HttpProbe,
+    access_token: str | None,
+    timeout: float,
+    transport: httpx.AsyncBaseTransport | None,
+) -> Evidence:
+    templates = Templates(
+        subject.model, subject.credential, integration=subject.integration, access_token=access_token
+    )
+    secrets = SecretValues.of(subject.credential, access_token or "")
+    return await probe_http(
+        question, subject.model.auth, templates, secrets=secrets, timeout=timeout, transport=transport
+    )
+
+
+async def _probe_sql(subject: Subject, question: SqlProbe, timeout: float) -> Evidence:
+    # Airflow's hooks and a driver come with these; an API needs neither.
     from mbi_reauth.probes.database import engine_of
     from mbi_reauth.probes.sql import probe_sql_in_thread
 
-    engine = engine_of(subject.credential)
-    if engine.driver is not question.driver:
+    if engine_of(subject.credential).driver is not question.driver:
         raise MisconfiguredError(
             f"The Airflow connection {subject.credential.conn_id!r} is of type "
             f"{subject.credential.conn_type!r}, but {subject.model.display_name} is a "

@@ -60,7 +60,7 @@ def probe_sql(
     except TunnelError as error:
         return error.evidence
     except driver_errors() as error:
-        return _evidence(error, engine, SecretValues.of(credential))
+        return evidence_of(error, engine, SecretValues.of(credential))
     return Evidence(endpoint=Endpoint.PROBE, driver=engine.driver, body={"readable": True})
 
 
@@ -121,7 +121,8 @@ def _shut_down(connection: Any) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
-def _evidence(error: Exception, engine: Engine, secrets: SecretValues) -> Evidence:
+def evidence_of(error: Exception, engine: Engine, secrets: SecretValues) -> Evidence:
+    """Read a driver's error; the drivers keep number and SQLSTATE in different places."""
     code = getattr(error, "errno", None)
     if code is None and error.args and isinstance(error.args[0], int):
         code = error.args[0]

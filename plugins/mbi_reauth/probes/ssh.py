@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import paramiko  # type: ignore[import-untyped]
 
 _UNCHECKED = ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change")
-_OWN_KEYS = ("private_key", "key_file", "look_for_keys")
+_OWN_KEYS = ("private_key", "key_file")
 _FAILURES: tuple[tuple[type[BaseException], TransportFailure], ...] = (
     (socket.gaierror, TransportFailure.DNS),
     (TimeoutError, TransportFailure.TIMEOUT),
@@ -139,7 +139,9 @@ def _hook(ssh: Credential, timeout: float) -> Any:
     except (AirflowException, SSHException, ValueError) as error:
         message = SecretValues.of(ssh).hide(str(error))
         raise MisconfiguredError(f"The SSH connection {ssh.conn_id!r} is not usable: {message}") from None
-    if ssh.password or any(name in ssh.extra for name in _OWN_KEYS[:2]):
+    hook.no_host_key_check = False  # before version 7 the provider's own default is not to check
+    if ssh.password or any(ssh.has(name) for name in _OWN_KEYS):
+        # With nothing else: another key of this machine would hide that the named one is refused.
         hook.look_for_keys = "look_for_keys" in ssh.extra and hook.look_for_keys
     return hook
 

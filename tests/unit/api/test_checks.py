@@ -246,7 +246,7 @@ def test_what_is_missing_in_the_connection_is_the_engineers(
 
 
 def managed_elsewhere(monkeypatch: pytest.MonkeyPatch, **extra: Any) -> None:
-    connection = {"conn_type": "mbi_reauth", "extra": {**CLIENT, "refresh_token": OLD, **extra}}
+    connection = {"conn_type": "mbireauth", "extra": {**CLIENT, "refresh_token": OLD, **extra}}
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(connection))
 
 

@@ -113,7 +113,7 @@ def test_the_exit_status_says_who_must_act(
 ) -> None:
     with serving(answer) as server:  # type: ignore[arg-type]
         connection = {
-            "conn_type": "mbi_reauth",
+            "conn_type": "mbireauth",
             "host": server.url,
             "login": "dana",
             "password": "fake-token",

@@ -63,7 +63,7 @@ def test_every_fault_is_listed_with_its_mending(registry: str, capsys: pytest.Ca
 def test_fields_that_a_connection_lacks_are_named_at_once(
     registry: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put(monkeypatch, "shop", conn_type="mbi_reauth", login="dana")
+    put(monkeypatch, "shop", conn_type="mbireauth", login="dana")
     put(
         monkeypatch,
         "stock",

@@ -87,5 +87,5 @@ def test_the_oauth_connection_holds_a_grant_that_works() -> None:
     with ThirdParty() as shop:
         body = connections.as_request_body("shopdemo", connections.shopdemo(shop))
         extra = json.loads(body["extra"])
-        assert (body["conn_type"], body["host"]) == ("mbi_reauth", shop.url)
+        assert (body["conn_type"], body["host"]) == ("mbireauth", shop.url)
         assert shop.grant_state(extra["account"]) == "grant lives"

@@ -40,7 +40,7 @@ LOOPBACK = an_integration(type="loopback", conn_id="loopback", account="north")
 def connected(party: ThirdParty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ThirdParty:
     (tmp_path / "loopback.yaml").write_text(TYPE)
     host = party.url.removesuffix("/rows")
-    connection = {"conn_type": "mbi_reauth", "host": host, "login": "dana", "password": "fake-key"}
+    connection = {"conn_type": "mbireauth", "host": host, "login": "dana", "password": "fake-key"}
     monkeypatch.setenv("AIRFLOW_CONN_LOOPBACK", json.dumps(connection))
     monkeypatch.setenv("AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER", str(tmp_path))
     monkeypatch.setenv("AIRFLOW__MBI_REAUTH__DATA_FOLDER", (tmp_path / "data").as_uri())

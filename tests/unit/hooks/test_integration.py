@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 
 from mbi_reauth.api.datamodels import CheckResponse
 from mbi_reauth.core.evidence import Endpoint, Evidence
@@ -72,7 +73,7 @@ def test_airflows_button_notices_another_account(shop: Loopback) -> None:
 def test_airflows_button_wants_a_known_type(
     extra: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP_CONN", json.dumps({"conn_type": "mbi_reauth", "extra": extra}))
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_CONN", json.dumps({"conn_type": "mbireauth", "extra": extra}))
     good, message = IntegrationHook(integration_conn_id="shop_conn").test_connection()
     assert not good
     assert words in message
@@ -150,3 +151,16 @@ def test_templates_are_rendered_without_secrets(shop: Loopback) -> None:
     assert render.url("{base_url}/orders") == f"{shop.url}/orders"
     with pytest.raises(MisconfiguredError):
         render.text("{password}")
+
+
+def test_airflow_tests_a_candidate_that_is_not_saved_anywhere() -> None:
+    with serving(reply(body=b'{"users": []}')) as server:
+        candidate = Connection(
+            conn_id="not_saved",
+            conn_type="mbireauth",
+            host=server.url,
+            login="dana@example.com",
+            password="fake-token",
+            extra=json.dumps({"integration_type": "zendesk"}),
+        )
+        assert candidate.test_connection() == (True, "Authorized.")

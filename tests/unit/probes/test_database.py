@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mbi_reauth.catalogue.model import SqlProbe
+from mbi_reauth.core.evidence import Driver
+from mbi_reauth.probes.airflow_value import as_connection
+from mbi_reauth.probes.credential import Credential, MisconfiguredError
+from mbi_reauth.probes.database import ENGINES, open_database
+from mbi_reauth.probes.integration import Subject, probe
+from tests.checking import a_credential, a_type
+
+LOGIN = a_credential(conn_type="mysql", host="db.example.com", login="reader")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"conn_type": "http"}, "must be postgres or mysql"),
+        ({"host": ""}, "has no host"),
+        ({"login": ""}, "has no login"),
+        ({"extra": {"client": "pymysql"}}, "mysqlclient or mysql-connector-python, not 'pymysql'"),
+    ],
+)
+def test_what_a_database_login_lacks_is_said_with_the_connection(fields: dict[str, Any], words: str) -> None:
+    with (
+        pytest.raises(MisconfiguredError, match="'shop_conn'") as raised,
+        open_database(replace(LOGIN, **fields)),
+    ):
+        pass
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "module", "extra"),
+    [
+        ("mysql", "MySQLdb", "mysql"),
+        ("mysql", "airflow.providers.mysql.hooks.mysql", "mysql"),
+        ("postgres", "airflow.providers.postgres.hooks.postgres", "postgres"),
+    ],
+)
+def test_a_missing_package_is_said_with_the_line_to_type(
+    conn_type: str, module: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    if module != "MySQLdb":
+        monkeypatch.setitem(sys.modules, "MySQLdb", sys)
+    with pytest.raises(MisconfiguredError) as raised, open_database(replace(LOGIN, conn_type=conn_type)):
+        pass
+    assert f"pip install 'mbi-reauth[{extra}]'" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "name", "quoted"),
+    [
+        ("postgres", "orders", '"orders"'),
+        ("postgres", "shop.Orders", '"shop"."Orders"'),
+        ("mysql", "shop.orders", "`shop`.`orders`"),
+    ],
+)
+def test_names_are_quoted_part_by_part(conn_type: str, name: str, quoted: str) -> None:
+    assert ENGINES[conn_type].quoted(name) == quoted
+
+
+def test_another_database_than_the_types_is_for_the_engineer() -> None:
+    model = a_type(kind="sql").model_copy(update={"probe": SqlProbe(driver=Driver.POSTGRESQL)})
+    with pytest.raises(MisconfiguredError, match="is a postgresql database"):
+        asyncio.run(probe(Subject(model, LOGIN)))
+
+
+def test_a_providers_hook_gets_the_connection_as_it_is() -> None:
+    credential = Credential(
+        "c",
+        "postgres",
+        host="h",
+        port=5,
+        schema="s",
+        login="l",
+        password="fake",
+        extra={"sslmode": "require"},
+    )
+    connection = as_connection(credential)
+    assert Credential.of(connection) == credential
+    assert connection.extra_dejson == {"sslmode": "require"}
