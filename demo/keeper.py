@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil  # type: ignore[import-untyped]
 
-GRACE = 20.0
+GRACE = 10.0
 """Seconds that a family has to end by itself before it is killed."""
 _PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 

@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypedDict
 
-from airflow.sdk import BaseOperator, TaskGroup
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 from typing_extensions import Self, Unpack
 
-from mbi_reauth.core.gate import GatePolicy
+from mbi_reauth.core.gate import CONFIRM_AFTER, GatePolicy
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.lookup import integrations_of
 from mbi_reauth.operators.email_owner import EmailOwnerOperator
@@ -26,10 +26,32 @@ CHECK_TASK = "check_authorization"
 BRANCH_GROUP = "needs_reauth"
 EMAIL_TASK = "email_owner"
 
-UNSTOPPABLE = frozenset(
-    {"always", "all_done", "none_failed", "one_done", "all_skipped", "all_done_min_one_success"}
-)
-"""Trigger rules under which a task runs although the gate above it was skipped."""
+UNSTOPPABLE: dict[str, frozenset[str]] = {
+    "skip": frozenset(
+        {
+            "all_done",
+            "all_done_min_one_success",
+            "all_done_setup_success",
+            "all_skipped",
+            "always",
+            "none_failed",
+            "one_done",
+        }
+    ),
+    "fail": frozenset(
+        {
+            "all_done",
+            "all_done_min_one_success",
+            "all_done_setup_success",
+            "all_failed",
+            "always",
+            "none_skipped",
+            "one_done",
+            "one_failed",
+        }
+    ),
+}
+"""Trigger rules under which a task runs although the gate above it was skipped, or failed."""
 
 DECIDES_WITHIN = 600.0
 """Seconds a gate that never waits may stay with the triggerer before a worker takes over."""
@@ -42,8 +64,9 @@ class GateOptions(TypedDict, total=False):
     party gives no answer: proceed (default) or wait. ``on_indeterminate``: nobody mapped the answer: proceed
     (default), wait or fail. ``on_misconfigured``: our own set-up is wrong: fail (default) or proceed.
     ``shadow``: say what would be done, do and report nothing. ``max_age``: trust a proof this many seconds
-    old. ``deferrable`` (default true): check in the triggerer, without a worker slot. ``poke_interval``,
-    ``timeout``: seconds between two checks while waiting, and until waiting ends.
+    old. ``deferrable`` (default true): check in the triggerer, without a worker slot; else ``mode`` is the
+    sensor's. ``poke_interval``, ``timeout``: seconds between two checks while waiting, and until waiting
+    ends: the gate then fails, or with ``soft_fail`` is skipped.
     """
 
     on_blocked: Literal["skip", "wait", "fail"]
@@ -53,9 +76,22 @@ class GateOptions(TypedDict, total=False):
     shadow: bool
     max_age: float
     deferrable: bool
+    mode: Literal["poke", "reschedule"]
     poke_interval: float
     timeout: float
     soft_fail: bool
+
+
+class BranchTaskGroup(TaskGroup):
+    """A side branch: what comes after a group around it does not wait for its tasks.
+
+    Airflow finds a group's roots and leaves by iterating over it. On a good run this branch is skipped, and
+    as a leaf of any group around it, it would skip what follows.
+    """
+
+    def __iter__(self) -> Iterator[BaseOperator]:
+        """Show no task."""
+        return iter(())
 
 
 class AuthorizedTaskGroup(TaskGroup):
@@ -74,12 +110,13 @@ class AuthorizedTaskGroup(TaskGroup):
         """Open the group and put the gate and its branch in."""
         super().__enter__()
         self.gate = self._gate()
-        with TaskGroup(BRANCH_GROUP, tooltip="Runs when an authorization is lost"):
+        with BranchTaskGroup(BRANCH_GROUP, tooltip="Runs when an authorization is lost"):
             self.email_owner = EmailOwnerOperator(
                 task_id=EMAIL_TASK,
                 gate_task_id=self.gate.task_id,
                 # A gate that fails instead of being skipped leads to its branch all the same.
                 trigger_rule="all_failed" if self.options.get("on_blocked") == "fail" else "all_skipped",
+                silent=self.options.get("shadow", False),
             )
         self.gate >> self.email_owner
         return self
@@ -91,28 +128,28 @@ class AuthorizedTaskGroup(TaskGroup):
         traceback: TracebackType | None,
     ) -> None:
         """Put the gate in front of the group's roots and close the group."""
-        if exc_type is None:
-            own = {self.gate.task_id, self.email_owner.task_id}
-            roots = [task for task in self.get_roots() if task.task_id not in own]
-            _refuse_unstoppable(roots)
-            if roots:
-                self.gate.set_downstream(roots)
-        super().__exit__(exc_type, exc_value, traceback)  # type: ignore[no-untyped-call]
+        try:
+            if exc_type is None:
+                self._gate_roots()
+        finally:
+            super().__exit__(exc_type, exc_value, traceback)  # type: ignore[no-untyped-call]
 
-    def get_leaves(self) -> Generator[BaseOperator, None, None]:
-        """Yield the extraction's ends; on a good run the email branch is skipped and must not skip others."""
-        leaves = [task for task in super().get_leaves() if task.task_id != self.email_owner.task_id]
-        yield from leaves or [self.gate]
+    def _gate_roots(self) -> None:
+        roots = [task for task in self.get_roots() if task.task_id != self.gate.task_id]
+        ends = "fail" if self.options.get("on_blocked") == "fail" else "skip"
+        _refuse(roots, UNSTOPPABLE[ends])
+        if roots:
+            self.gate.set_downstream(roots)
 
     def _gate(self) -> AuthorizationSensor:
         options: dict[str, Any] = dict(self.options)
         policy = GatePolicy.model_validate(
             {name: options.pop(name) for name in GatePolicy.model_fields if name in options}
         )
-        waits = "wait" in (policy.on_blocked, policy.on_unavailable, policy.on_indeterminate)
         options.setdefault("deferrable", True)
-        if not waits:
+        if not policy.waits:
             options.setdefault("timeout", DECIDES_WITHIN)
+            options["poke_interval"] = CONFIRM_AFTER
         return AuthorizationSensor(
             task_id=CHECK_TASK,
             integrations=self.integrations,
@@ -144,12 +181,9 @@ def authorized(
     return group
 
 
-def _refuse_unstoppable(roots: list[BaseOperator]) -> None:
-    faults = [
-        f"{task.task_id} (trigger_rule={str(task.trigger_rule)!r})"
-        for task in roots
-        if str(getattr(task.trigger_rule, "value", task.trigger_rule)) in UNSTOPPABLE and not task.is_teardown
-    ]
+def _refuse(roots: list[BaseOperator], unstoppable: Collection[str]) -> None:
+    rules = {task.task_id: TriggerRule(task.trigger_rule).value for task in roots if not task.is_teardown}
+    faults = [f"{name} (trigger_rule={rule!r})" for name, rule in rules.items() if rule in unstoppable]
     if faults:
         raise ValueError(
             "These tasks would run although the authorization is lost, because of their trigger rule: "

@@ -37,6 +37,11 @@ class GatePolicy(BaseModel):
     on_misconfigured: Literal["fail", "proceed"] = "fail"
     shadow: bool = False
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything that the gate waits for."""
+        return "wait" in (self.on_blocked, self.on_unavailable, self.on_indeterminate)
+
 
 class GateFinding(BaseModel):
     """One integration's finding as the gate publishes it; this is the XCom, and it holds no secret.
@@ -63,8 +68,19 @@ class GateFinding(BaseModel):
         """The finding in one line for a log or an error message."""
         finding = self.finding
         words = f' It said: "{finding.vendor_words}"' if finding.vendor_words else ""
-        verdict = finding.verdict.value
-        return f"{self.integration.label} ({self.integration.id}) is {verdict}: {finding.explanation}{words}"
+        name, its_id = self.integration.label, self.integration.id
+        if name != its_id:
+            name = f"{name} ({its_id})"
+        return f"{name} is {finding.verdict.value}: {finding.explanation}{words}"
+
+
+_MEANING = {
+    Outcome.PROCEED: "The extraction proceeds.",
+    Outcome.SKIP: "The extraction is skipped until the owner has re-authorized.",
+    Outcome.FAIL: "The gate fails; the extraction does not run.",
+    Outcome.WAIT: "The gate waits.",
+    Outcome.CONFIRM: f"The refusal gives no reason; a second check in {CONFIRM_AFTER:.0f} s decides.",
+}
 
 
 class Decision(NamedTuple):
@@ -72,6 +88,16 @@ class Decision(NamedTuple):
 
     outcome: Outcome
     sentence: str
+
+    @property
+    def meaning(self) -> str:
+        """What happens now, in one line for a log that has the reason otherwise."""
+        return _MEANING[self.outcome]
+
+    @property
+    def line(self) -> str:
+        """What happens now and why, for a log that has nothing else of it."""
+        return self.meaning if self.outcome is Outcome.PROCEED else f"{self.meaning} {self.sentence}"
 
 
 def decide(findings: Mapping[str, GateFinding], policy: GatePolicy) -> Decision:

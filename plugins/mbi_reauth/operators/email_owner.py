@@ -19,20 +19,24 @@ class EmailOwnerOperator(BaseOperator):
     or the owner has been told already. Fails, to be retried, while mail cannot be sent.
 
     :param gate_task_id: the task whose findings decide
+    :param silent: never send anything; the branch of a gate in shadow mode
     """
 
     ui_color = "#fde68a"
 
-    def __init__(self, *, gate_task_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, gate_task_id: str, silent: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault("retries", 5)
         super().__init__(**kwargs)
         self.gate_task_id = gate_task_id
+        self.silent = silent
 
     def execute(self, context: Context) -> list[str]:
         """Tell every owner that is due; return the addresses written to.
 
         :raises NotSentError: at least one email could not be sent; the others are settled and not repeated
         """
+        if self.silent:
+            raise AirflowSkipException(f"{self.gate_task_id} is in shadow mode; nobody is told")
         blocked = [found for found in self._findings(context) if found.blocks]
         if not blocked:
             raise AirflowSkipException(
@@ -41,6 +45,8 @@ class EmailOwnerOperator(BaseOperator):
         return asyncio.run(self._tell(context, blocked))
 
     async def _tell(self, context: Context, blocked: list[GateFinding]) -> list[str]:
+        from mbi_reauth.catalogue import CatalogueError
+        from mbi_reauth.hooks.api import ApiError
         from mbi_reauth.notifications.sending import NotSentError, tell_owner
         from mbi_reauth.round import run_reference
 
@@ -48,18 +54,21 @@ class EmailOwnerOperator(BaseOperator):
         for found in blocked:
             try:
                 told = await tell_owner(found, run=run_reference(context["ti"], task_id=self.gate_task_id))
-            except NotSentError as error:
-                self.log.exception("%s", found.sentence)
+            except (NotSentError, ApiError, CatalogueError) as error:
+                self.log.warning("The owner of %s is not told yet. %s", found.integration.id, error)
                 failures.append(str(error))
                 continue
-            self.log.info("%s", told.reason)
-            reasons.append(told.reason)
             if told.recipient:
+                self.log.info("%s", told.reason)
                 recipients.append(told.recipient)
+            else:
+                reasons.append(told.reason)
         if failures:
             raise NotSentError("\n".join(failures))
         if not recipients:
-            raise AirflowSkipException("\n".join(reasons))
+            raise AirflowSkipException("Nothing to send. " + "\n".join(reasons))
+        for reason in reasons:
+            self.log.info("%s", reason)
         return recipients
 
     def _findings(self, context: Context) -> list[GateFinding]:

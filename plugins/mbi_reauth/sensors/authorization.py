@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseOperator, BaseSensorOperator, Context, timezone
 from airflow.sdk.exceptions import (
+    AirflowException,
     AirflowFailException,
+    AirflowSensorTimeout,
     AirflowSkipException,
     TaskDeferralError,
     TaskDeferralTimeout,
@@ -18,7 +20,15 @@ from airflow.sdk.exceptions import (
 from airflow.triggers.base import StartTriggerArgs
 
 from mbi_reauth import settings
-from mbi_reauth.core.gate import XCOM_KEY, Decision, GateFinding, GatePolicy, Outcome, decide
+from mbi_reauth.core.gate import (
+    CONFIRM_AFTER,
+    XCOM_KEY,
+    Decision,
+    GateFinding,
+    GatePolicy,
+    Outcome,
+    decide,
+)
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Finding
 from mbi_reauth.lookup import integrations_of
@@ -63,11 +73,11 @@ class AuthorizationSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.start_from_trigger = deferrable and start_from_trigger
         self._seen: dict[str, Finding] = {}
-        self._owner_told = False
+        self._told: set[str] = set()
         if self.start_from_trigger:
             self.start_trigger_args = StartTriggerArgs(
                 trigger_cls=TRIGGER,
-                trigger_kwargs=self._trigger_kwargs(end_task=True),
+                trigger_kwargs={**self._trigger_kwargs(), "end_task": True},
                 next_method="execute_complete",
                 timeout=timedelta(seconds=self.timeout),
             )
@@ -76,58 +86,84 @@ class AuthorizationSensor(BaseSensorOperator):
         """Poke once, then wait as the mode says."""
         if not self.deferrable:
             return super().execute(context)
-        if not self.poke(context):
-            self._defer(context)
+        decision, findings = self._check(context)
+        if not self._conclude(context, decision, findings):
+            self._defer(context, decision)
         return None
 
     def poke(self, context: Context) -> bool:
         """Check once; raise where the gate ends otherwise than by success."""
-        findings = asyncio.run(self._findings(context))
-        return self._conclude(context, decide(findings, GatePolicy.model_validate(self.policy)), findings)
+        return self._conclude(context, *self._check(context))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Conclude on the worker what the trigger did not end itself."""
         findings = {key: GateFinding.model_validate(found) for key, found in event["findings"].items()}
         decision = Decision(Outcome(event["outcome"]), event["sentence"])
+        self._told = set(event["told"])
         if not self._conclude(context, decision, findings):
-            self._defer(context)
+            self._defer(context, decision)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume; a gate that never waits checks here when the triggerer failed it, instead of failing."""
-        policy = GatePolicy.model_validate(self.policy)
-        if "wait" in (policy.on_blocked, policy.on_unavailable, policy.on_indeterminate):
-            return super().resume_execution(next_method, next_kwargs, context)
+        """Resume; where the triggerer failed, check on this worker instead of failing."""
         try:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-        except (TaskDeferralTimeout, TaskDeferralError) as error:
-            self.log.warning("The triggerer did not finish the check (%s); checking on this worker", error)
+        except TaskDeferralTimeout:
+            timed_out = True
+        except TaskDeferralError:
+            timed_out = False
+        if not timed_out or not GatePolicy.model_validate(self.policy).waits:
+            self.log.warning("The triggerer did not finish the check; this worker checks instead")
             return super().execute(context)
+        # Somebody may just have re-authorized, and a triggerer that was away has not even looked.
+        decision, findings = self._check(context)
+        if not self._conclude(context, decision, findings):
+            self._give_up(decision)
+        return None
+
+    def _check(self, context: Context) -> tuple[Decision, dict[str, GateFinding]]:
+        findings = asyncio.run(self._findings(context))
+        return decide(findings, GatePolicy.model_validate(self.policy)), findings
 
     def _conclude(self, context: Context, decision: Decision, findings: Mapping[str, GateFinding]) -> bool:
         published = {key: found.model_dump(mode="json") for key, found in findings.items()}
         context["ti"].xcom_push(key=XCOM_KEY, value=published)
-        self.log.info("%s\n%s", decision.outcome.value, decision.sentence)
+        self.log.info("%s", decision.meaning)
         match decision.outcome:
             case Outcome.PROCEED:
                 return True
             case Outcome.SKIP:
                 raise AirflowSkipException(decision.sentence)
             case Outcome.FAIL:
-                raise AirflowFailException(decision.sentence)
+                self._fail(AirflowFailException, decision.sentence)
             case Outcome.WAIT:
                 self._tell_owners(context, findings)
         return False
 
+    def _fail(self, exception: type[AirflowException], reason: str) -> NoReturn:
+        raise (AirflowSkipException if self.soft_fail or self.never_fail else exception)(reason)
+
+    def _give_up(self, decision: Decision) -> NoReturn:
+        self._fail(AirflowSensorTimeout, f"Waited for {self.timeout:g} s in vain. {decision.sentence}")
+
     def _tell_owners(self, context: Context, findings: Mapping[str, GateFinding]) -> None:
-        blocked = [found for found in findings.values() if found.blocks]
-        if not blocked or self._owner_told:
-            return
-        from mbi_reauth.notifications.sending import tell_owner
+        """Email the owners that have not been told; who could not be told is so at the next check."""
+        from mbi_reauth.catalogue import CatalogueError
+        from mbi_reauth.hooks.api import ApiError
+        from mbi_reauth.notifications.sending import NotSentError, tell_owner
         from mbi_reauth.round import run_reference
 
-        for found in blocked:
-            self.log.info("%s", asyncio.run(tell_owner(found, run=run_reference(context["ti"]))).reason)
-        self._owner_told = True
+        blocked = {key: found for key, found in findings.items() if found.blocks}
+        self._told &= blocked.keys()  # an authorization that is lost once more is news
+        for key, found in blocked.items():
+            if key in self._told:
+                continue
+            try:
+                told = asyncio.run(tell_owner(found, run=run_reference(context["ti"])))
+            except (NotSentError, ApiError, CatalogueError) as error:
+                self.log.warning("The owner is not told yet, and will be after the next check. %s", error)
+                continue
+            self.log.info("%s", told.reason)
+            self._told.add(key)
 
     async def _findings(self, context: Context) -> dict[str, GateFinding]:
         from mbi_reauth.check import TaskConnections
@@ -144,23 +180,26 @@ class AuthorizationSensor(BaseSensorOperator):
         )
         return await checks.findings([Integration.model_validate(entry) for entry in self.integrations])
 
-    def _defer(self, context: Context) -> None:
+    def _defer(self, context: Context, decision: Decision) -> None:
         from mbi_reauth.triggers.authorization import AuthorizationTrigger
 
         started = context["ti"].start_date or timezone.utcnow()
         left = self.timeout - (timezone.utcnow() - started).total_seconds()
+        confirms = decision.outcome is Outcome.CONFIRM
+        if left <= 0 and not confirms:
+            self._give_up(decision)
+        pause = CONFIRM_AFTER if confirms else self.poke_interval
         self.defer(
-            trigger=AuthorizationTrigger(**self._trigger_kwargs(end_task=False)),
+            trigger=AuthorizationTrigger(**self._trigger_kwargs(), end_task=False, delay=pause),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(left, 1)),
+            timeout=timedelta(seconds=max(left, 2 * CONFIRM_AFTER if confirms else 1)),
         )
 
-    def _trigger_kwargs(self, *, end_task: bool) -> dict[str, Any]:
+    def _trigger_kwargs(self) -> dict[str, Any]:
         return {
             "integrations": self.integrations,
             "policy": self.policy,
             "poke_interval": self.poke_interval,
             "max_age": self.max_age,
-            "end_task": end_task,
-            "owner_told": self._owner_told,
+            "told": sorted(self._told),
         }

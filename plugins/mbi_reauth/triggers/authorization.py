@@ -28,6 +28,7 @@ class GatePayload(TypedDict):
     outcome: str
     sentence: str
     findings: dict[str, Any]
+    told: list[str]
 
 
 class AuthorizationTrigger(BaseTrigger):
@@ -41,12 +42,13 @@ class AuthorizationTrigger(BaseTrigger):
     :param poke_interval: seconds between two rounds while waiting
     :param max_age: seconds for which a proof is trusted instead of probing again
     :param end_task: end the gate from here as SUCCESS or SKIPPED; else every decision goes to the worker
-    :param owner_told: while waiting, the owner has had their email already
+    :param told: the integrations whose owners have had their email already
+    :param delay: seconds before the first round
     """
 
     sleep = staticmethod(asyncio.sleep)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the state of a gate, all by name
         self,
         *,
         integrations: list[dict[str, Any]],
@@ -54,7 +56,8 @@ class AuthorizationTrigger(BaseTrigger):
         poke_interval: float,
         max_age: float,
         end_task: bool = False,
-        owner_told: bool = False,
+        told: list[str] | None = None,
+        delay: float = 0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.integrations = integrations
@@ -62,7 +65,8 @@ class AuthorizationTrigger(BaseTrigger):
         self.poke_interval = poke_interval
         self.max_age = max_age
         self.end_task = end_task
-        self.owner_told = owner_told
+        self.told = told or []
+        self.delay = delay
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what rebuilds this trigger in any triggerer."""
@@ -74,7 +78,8 @@ class AuthorizationTrigger(BaseTrigger):
                 "poke_interval": self.poke_interval,
                 "max_age": self.max_age,
                 "end_task": self.end_task,
-                "owner_told": self.owner_told,
+                "told": self.told,
+                "delay": self.delay,
             },
         )
 
@@ -93,15 +98,25 @@ class AuthorizationTrigger(BaseTrigger):
         policy = GatePolicy.model_validate(self.policy)
         integrations = [Integration.model_validate(entry) for entry in self.integrations]
         checks = self._round(policy)
+        told = set(self.told)
+        pause = self.delay
+        said = None
         while True:
+            if pause:
+                await self.sleep(pause)
             findings = await checks.findings(integrations)
             decision = decide(findings, policy)
-            self.log.info("%s\n%s", decision.outcome.value, decision.sentence)
+            if decision.outcome is not said:
+                self.log.info("%s", decision.line)
+            said = decision.outcome
+            blocked = {key for key, found in findings.items() if found.blocks}
+            told &= blocked  # an authorization that is lost once more is news
             if decision.outcome is Outcome.CONFIRM:
-                await self.sleep(max(CONFIRM_AFTER, self.poke_interval))
-            elif decision.outcome is Outcome.WAIT and (self.owner_told or not _blocked(findings)):
-                await self.sleep(self.poke_interval)
+                pause = CONFIRM_AFTER
+            elif decision.outcome is Outcome.WAIT and blocked <= told:
+                pause = self.poke_interval
             else:
+                self.told = sorted(told)
                 return decision, findings
 
     def _round(self, policy: GatePolicy) -> Round:
@@ -123,9 +138,6 @@ class AuthorizationTrigger(BaseTrigger):
             "outcome": decision.outcome.value,
             "sentence": decision.sentence,
             "findings": published,
+            "told": self.told,
         }
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]
-
-
-def _blocked(findings: Mapping[str, GateFinding]) -> bool:
-    return any(found.blocks for found in findings.values())

@@ -70,7 +70,7 @@ def test_a_lost_authorization_outweighs_every_other_finding(other: Cause) -> Non
 
 def test_the_reason_names_the_integration_and_the_cause_but_not_those_that_are_fine() -> None:
     decision = decide({"a": found(Cause.AUTHORIZED), "b": found(Cause.GRANT_REVOKED)}, GatePolicy())
-    assert decision.sentence == "books (books) is needs_reauth: grant_revoked"
+    assert decision.sentence == "books is needs_reauth: grant_revoked"
 
 
 @pytest.mark.parametrize(

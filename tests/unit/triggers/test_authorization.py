@@ -30,7 +30,8 @@ KWARGS: dict[str, Any] = {
     "poke_interval": 30.0,
     "max_age": 60,
     "end_task": True,
-    "owner_told": False,
+    "told": [],
+    "delay": 0,
 }
 
 
@@ -122,11 +123,39 @@ def test_a_waiting_gate_leaves_the_trigger_once_to_have_its_owner_told() -> None
     waiting = {"policy": {"on_blocked": "wait"}}
     (event,) = events_of(Rehearsal(Rounds(found(Cause.GRANT_REVOKED)), **waiting))
     assert event.payload["outcome"] == "wait"
+    assert event.payload["told"] == []
 
-    told = Rehearsal(Rounds(found(Cause.GRANT_REVOKED), found(Cause.AUTHORIZED)), owner_told=True, **waiting)
+    told = Rehearsal(Rounds(found(Cause.GRANT_REVOKED), found(Cause.AUTHORIZED)), told=["books"], **waiting)
     (event,) = events_of(told)
     assert type(event) is TaskSuccessEvent
     assert told.slept == [30.0]
+
+
+def test_an_authorization_that_is_lost_once_more_while_waiting_is_told_again() -> None:
+    lost = found(Cause.GRANT_REVOKED)
+    waiting = {"policy": {"on_blocked": "wait", "on_unavailable": "wait"}, "told": ["books"]}
+    (event,) = events_of(Rehearsal(Rounds(lost, found(Cause.PROVIDER_OUTAGE), lost), **waiting))
+    assert (event.payload["outcome"], event.payload["told"]) == ("wait", [])
+
+
+def test_it_does_not_repeat_at_once_what_a_worker_has_just_checked() -> None:
+    trigger = Rehearsal(Rounds(found(Cause.AUTHORIZED)), delay=30)
+    events_of(trigger)
+    assert trigger.slept == [30]
+
+
+def test_a_second_look_comes_after_a_minute_however_long_the_gate_waits_otherwise() -> None:
+    refusal = found(Cause.CREDENTIALS_REJECTED, confirmed=False)
+    trigger = Rehearsal(Rounds(refusal, found(Cause.AUTHORIZED)), poke_interval=900)
+    events_of(trigger)
+    assert trigger.slept == [60.0]
+
+
+def test_waiting_is_said_once_and_not_at_every_check(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = found(Cause.GRANT_REVOKED)
+    waiting = {"policy": {"on_blocked": "wait"}, "told": ["books"]}
+    events_of(Rehearsal(Rounds(lost, lost, lost, found(Cause.AUTHORIZED)), **waiting))
+    assert capsys.readouterr().out.count("The gate waits.") == 1
 
 
 def test_a_fault_of_the_plugin_lets_the_extraction_proceed() -> None:
