@@ -306,11 +306,11 @@ def _log(integration: Integration, judged: _Judged) -> None:
     good = finding.verdict is Verdict.AUTHORIZED
     log.log(
         logging.INFO if good else logging.WARNING,
-        "%s (%s) is %s%s: %s [%s]",
-        integration.label,
-        integration.id,
+        "%s is %s%s: %s%s [%s]",
+        integration.full_label,
         finding.verdict.value,
         "" if judged.probed else f", proved at {finding.proved_at:%Y-%m-%d %H:%M:%S %Z}",
         finding.explanation,
+        f' It said: "{finding.vendor_words}"' if finding.vendor_words else "",
         finding.rule,
     )

@@ -68,10 +68,7 @@ class GateFinding(BaseModel):
         """The finding in one line for a log or an error message."""
         finding = self.finding
         words = f' It said: "{finding.vendor_words}"' if finding.vendor_words else ""
-        name, its_id = self.integration.label, self.integration.id
-        if name != its_id:
-            name = f"{name} ({its_id})"
-        return f"{name} is {finding.verdict.value}: {finding.explanation}{words}"
+        return f"{self.integration.full_label} is {finding.verdict.value}: {finding.explanation}{words}"
 
 
 _MEANING = {

@@ -59,3 +59,8 @@ class Integration(RegistryModel):
     def label(self) -> str:
         """What people call it, for emails and pages."""
         return self.name or self.id
+
+    @property
+    def full_label(self) -> str:
+        """What people call it, with the id that DAGs name, for logs."""
+        return f"{self.name} ({self.id})" if self.name and self.name != self.id else self.id

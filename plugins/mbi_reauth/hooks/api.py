@@ -81,7 +81,7 @@ class ReauthApiHook(BaseHook):
     async def prepare(self, request: CheckRequest) -> CheckResponse:
         """Ask for what the app knows of an integration, and for a fresh access token.
 
-        :raises ApiUnavailableError: no usable answer within 30 s
+        :raises ApiUnavailableError: no usable answer within 45 s
         :raises ApiRefusedError: refused
         """
         answer = await self._post("/api/checks", request, CheckResponse, timeout=PREPARE_TIMEOUT)
@@ -118,9 +118,6 @@ class ReauthApiHook(BaseHook):
             response = await asyncio.wait_for(self._exchange(path, request, timeout), timeout)
         except asyncio.TimeoutError:
             raise ApiUnavailableError(f"The plugin's app gave no answer within {timeout:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Not the error's own text, which may quote a header.
-            raise ApiUnavailableError(f"The plugin's app cannot be reached: {_reason(error)}") from None
         if response.is_success:
             return response
         message = f"The plugin's app answered {response.status_code} to {path}: {_words_of(response)}"
@@ -130,14 +127,16 @@ class ReauthApiHook(BaseHook):
 
     async def _exchange(self, path: str, request: BaseModel, timeout: float) -> httpx.Response:
         address, key = await self._access()
-        async with httpx.AsyncClient(
-            transport=self._transport, verify=tls_context(), timeout=timeout
-        ) as client:
-            return await client.post(
-                address + path,
-                content=request.model_dump_json(),
-                headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            )
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        client = httpx.AsyncClient(transport=self._transport, verify=tls_context(), timeout=timeout)
+        try:
+            async with client:
+                return await client.post(address + path, content=request.model_dump_json(), headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Not the error's own text, which may quote a header.
+            raise ApiUnavailableError(
+                f"The plugin's app cannot be reached at {address}: {_reason(error)}"
+            ) from None
 
     async def _access(self) -> tuple[str, str]:
         try:
@@ -161,4 +160,6 @@ def _words_of(response: httpx.Response) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return failure_of(error).value if isinstance(error, httpx.HTTPError) else "its address is not a URL"
+    if not isinstance(error, httpx.HTTPError):
+        return "its address is not a URL"
+    return failure_of(error).value.replace("_", " ")

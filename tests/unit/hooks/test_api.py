@@ -119,9 +119,9 @@ def failing(error: Exception) -> Handler:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (httpx.ConnectError("no"), "connection_refused"),
+        (httpx.ConnectError("no"), "at http://app.example/base: connection refused"),
         (httpx.ReadTimeout("no"), "timeout"),
-        (httpx.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "connection_reset"),
+        (httpx.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "at http://app.example/base: connection reset"),
         (httpx.InvalidURL("no"), "not a URL"),
     ],
 )
