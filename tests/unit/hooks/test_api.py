@@ -109,6 +109,9 @@ def test_what_is_no_answer_of_the_app_is_unavailable(handler: Handler) -> None:
     assert "fake-access" not in str(raised.value)
 
 
+AT = "at http://app.example/base"
+
+
 def failing(error: Exception) -> Handler:
     def handler(_: httpx.Request) -> httpx.Response:
         raise error
@@ -119,9 +122,9 @@ def failing(error: Exception) -> Handler:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (httpx.ConnectError("no"), "at http://app.example/base: connection refused"),
+        (httpx.ConnectError("no"), f"{AT}: connection refused"),
         (httpx.ReadTimeout("no"), "timeout"),
-        (httpx.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), "at http://app.example/base: connection reset"),
+        (httpx.LocalProtocolError(f"Illegal header value b'Bearer {KEY}'"), f"{AT}: connection reset"),
         (httpx.InvalidURL("no"), "not a URL"),
     ],
 )
