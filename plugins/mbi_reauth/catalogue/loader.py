@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -20,6 +21,7 @@ from mbi_reauth.core.rule import Rule
 from mbi_reauth.core.verdict import Finding
 
 DEFAULTS = PACKAGED / "defaults"
+_TYPE_ID = re.compile(r"\w{1,100}")  # more would be no file's name
 _Model = TypeVar("_Model", bound=CatalogueModel)
 
 
@@ -58,7 +60,7 @@ def load_type(type_id: str, folder: Path | None) -> LoadedType:
     path = _path_of(type_id, folder)
     if path is None:
         known = type_ids(folder)
-        hint = nearest(type_id, known) or f"; there are {', '.join(sorted(known))}"
+        hint = nearest(type_id[:100], known) or f"; there are {', '.join(sorted(known))}"
         raise CatalogueError(f"There is no integration type {quoted(type_id)}{hint}")
     return LoadedType(type_id, _load_model(path, path.stat().st_mtime_ns))
 
@@ -153,7 +155,7 @@ def _tables(*names: str) -> tuple[Table, ...]:
 
 
 def _path_of(type_id: str, folder: Path | None) -> Path | None:
-    if not type_id.replace("_", "").isalnum():
+    if not _TYPE_ID.fullmatch(type_id):
         return None
     candidates = [root / f"{type_id}.yaml" for root in (folder, PACKAGED) if root is not None]
     return next((path for path in candidates if path.is_file()), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from mbi_reauth.core.faults import nearest
 from mbi_reauth.core.verdict import Finding
 
 FOLDER_VARIABLE = "AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER"
+_KEYS = ("id", "integration_type", "evidence")
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "status_code": ((int,), "a whole number"),
     "headers": ((dict,), "an object"),
@@ -98,6 +100,7 @@ class Judge:
         asked = _parsed(text)
         line_id = _line_id(asked)
         try:
+            _refuse_unknown_keys(asked)
             finding = self._classifier(asked)(_evidence(asked))
         except LineError as error:
             error.line_id = line_id
@@ -142,10 +145,17 @@ def _parsed(text: str) -> dict[str, Any]:
     return asked
 
 
+def _refuse_unknown_keys(asked: dict[str, Any]) -> None:
+    if unknown := [f"{quoted(name)}{nearest(name[:100], _KEYS)}" for name in asked if name not in _KEYS]:
+        raise LineError("; ".join(f"unknown key {each}" for each in unknown[:5]))
+
+
 def _line_id(asked: dict[str, Any]) -> Any:
     line_id = asked.get("id")
-    if line_id is not None and not isinstance(line_id, (str, int, float)):
+    if line_id is not None and (isinstance(line_id, bool) or not isinstance(line_id, (str, int, float))):
         raise LineError("id: must be text or a number")
+    if isinstance(line_id, float) and not math.isfinite(line_id):
+        raise LineError("id: is too large for a number")
     return line_id
 
 

@@ -21,10 +21,27 @@ MAX_TEXT = 8 * 1024
 
 MAX_DEPTH = 100
 _MAX_VALUES = 1000
-_BLANK = " \t\r\n\v\f\x00\ufeff"
+_BLANK = " \t\r\n"  # all that JSON takes for blank (RFC 8259 section 2)
 _HTML_TYPE = re.compile(r"\b(?:text/html|application/xhtml\+xml)\b", re.IGNORECASE)
 _HTML_START = re.compile(r"<(?:!doctype|html|head|body)\b", re.IGNORECASE)
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_CLASS_NAME = re.compile(r"(?:\w+\.)*([A-Za-z_]\w*)")
+_NUMBER = re.compile(r"-?\d+")
+
+# What clients write for any failure to connect or any general error, and PgBouncer (08P01) for all that it
+# refuses: the words say which.
+_VAGUE_SQLSTATES = frozenset({"08000", "08001", "08006", "08P01", "HY000"})
+
+# Headers by which something on the way says that it answered in the third party's place: Cloudflare, AWS's
+# firewall and load balancers, Squid, F5, Zscaler; and logins that only companies' proxies use.
+_MIDDLEBOX = {
+    "cf-mitigated": re.compile("."),
+    "x-amzn-waf-action": re.compile("."),
+    "x-squid-error": re.compile("."),
+    "proxy-authenticate": re.compile("."),
+    "www-authenticate": re.compile(r"(?:^|,)\s*(?:ntlm|negotiate)\b", re.IGNORECASE),
+    "server": re.compile(r"^\W*(?:awselb|big-?ip|squid|zscaler)", re.IGNORECASE),
+}
 
 
 class BodyKind(str, Enum):
@@ -40,8 +57,8 @@ class BodyKind(str, Enum):
 class Answer:
     """One answer as rules see it.
 
-    Names of headers and of JSON members are in small letters. ``error_code`` is a number's digits, or the
-    name of an exception class without its module, in small letters.
+    Names of headers are in small letters. ``error_code`` is a number's digits, or the name of an exception
+    class without its module, in small letters. ``sqlstate`` has its five characters, or is None.
     """
 
     endpoint: Endpoint
@@ -84,6 +101,39 @@ class Answer:
         return self.kind in (BodyKind.JSON, BodyKind.EMPTY)
 
     @cached_property
+    def numbered(self) -> bool:
+        """Whether a driver's number or SQLSTATE says what happened, which its message then cannot gainsay."""
+        return self._error_number is not None or (
+            self.sqlstate is not None and self.sqlstate not in _VAGUE_SQLSTATES
+        )
+
+    @property
+    def _error_number(self) -> str | None:
+        """The error number, of a driver that has some; the 7 that PDO gives for PostgreSQL says nothing."""
+        code = self.error_code or ""
+        return code if self.driver in _CODE_IN_MESSAGE and _NUMBER.fullmatch(code) else None
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether it is what no single answer can be.
+
+        A driver's error has no HTTP status and no body, and a server that gives an error's number is
+        connected, which SQLSTATE class 08 denies.
+        """
+        if self.driver is None:
+            return False
+        refused = self.error_code or self.sqlstate or self.message
+        unconnected = (self.sqlstate or "").startswith("08") and self._error_number is not None
+        return self.status is not None or unconnected or bool(refused and self.kind is not BodyKind.EMPTY)
+
+    @cached_property
+    def from_middlebox(self) -> bool:
+        """Whether a proxy or a firewall says in a header that it gave this answer."""
+        return any(
+            pattern.search(self.headers[name]) for name, pattern in _MIDDLEBOX.items() if name in self.headers
+        )
+
+    @cached_property
     def words(self) -> str:
         """The body as text to search in; JSON always in the same spelling."""
         if self.kind is BodyKind.JSON:
@@ -91,10 +141,11 @@ class Answer:
         return self.text[:MAX_TEXT]
 
     def values(self, path: str) -> list[Any]:
-        """Find what a dotted path leads to (``error.code``, ``errors.*.reason``, ``0.name``).
+        """Find what a dotted path leads to (``error.code``, ``errors.*.reason``, ``0.name``; ``$``: all).
 
-        ``*`` steps into each item of a list, or stays at what is no list: some third parties leave the list
-        out around a single item. An answer that is a list of one object is read as that object.
+        Names are case-sensitive, as in RFC 6749; ``Fault|fault`` takes either spelling. ``*`` steps into each
+        item of a list, or stays at what is no list: some third parties leave the list out around a single
+        item. An answer that is a list of one object is read as that object.
         """
         if self.kind is not BodyKind.JSON:
             return []
@@ -128,17 +179,19 @@ def text_of(value: Any) -> str | None:
 
 @cache
 def _steps(path: str) -> tuple[str, ...]:
-    return tuple(path.lower().split("."))
+    return () if path == "$" else tuple(path.split("."))
 
 
 def _steps_into_list(steps: tuple[str, ...]) -> bool:
-    return steps[0] == "*" or steps[0].isdigit()
+    return not steps or steps[0] == "*" or steps[0].isdigit()
 
 
 def _inside(value: Any, step: str) -> list[Any]:
     if step == "*":
         return value if isinstance(value, list) else [value]
     if isinstance(value, dict):
+        if "|" in step:
+            return [value[name] for name in step.split("|") if name in value]
         return [value[step]] if step in value else []
     if isinstance(value, list) and step.isdigit() and int(step) < len(value):
         return [value[int(step)]]
@@ -150,9 +203,11 @@ def _read(body: Any, content_type: str) -> tuple[BodyKind, Any, str]:
     if text is None:
         return BodyKind.TEXT, None, ""
     text = text.strip(_BLANK)
+    empty = not text
+    text = text.lstrip("\ufeff" + _BLANK)
     if _HTML_TYPE.search(content_type) or _HTML_START.match(text):
         return BodyKind.HTML, None, text[:MAX_TEXT]
-    if not text:
+    if empty:
         return BodyKind.EMPTY, None, ""
     parsed = _parsed(text)
     if isinstance(parsed, (dict, list)):
@@ -199,10 +254,6 @@ def _is_deeper(value: Any, depth: int) -> bool:
     return True
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {name.lower(): value for name, value in pairs}
-
-
 def _finite(digits: str) -> float:
     if not math.isfinite(value := float(digits)):
         raise ValueError("too large for a number")
@@ -213,7 +264,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_finite, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
 
 
 def _status(code: int | None) -> int | None:
@@ -223,20 +274,35 @@ def _status(code: int | None) -> int | None:
 
 def _codes(evidence: Evidence, driver: Driver | None) -> tuple[str | None, str | None]:
     code = evidence.error_code
-    text = str(code).strip().rpartition(".")[2].casefold() if isinstance(code, str) else _digits(code)
-    sqlstate = (evidence.sqlstate or "").strip().upper() or None
-    if driver is Driver.POSTGRESQL and sqlstate is None and _SQLSTATE.fullmatch((text or "").upper()):
-        sqlstate = (text or "").upper()
-    if text is None and evidence.message and driver in _CODE_IN_MESSAGE:
+    text = _code(code) if isinstance(code, str) else _digits(code)
+    sqlstate = _sqlstate(evidence.sqlstate)
+    if driver is Driver.POSTGRESQL and sqlstate is None:
+        sqlstate = _sqlstate(text)
+    wrapped = driver is Driver.MSSQL and text in _WRAPPERS
+    if (text is None or wrapped) and evidence.message and driver in _CODE_IN_MESSAGE:
         found = _CODE_IN_MESSAGE[driver].search(evidence.message[:MAX_TEXT])
-        text = found.group(1) if found else None
+        text = found.group(1) if found else text
     return text or None, sqlstate
+
+
+def _code(code: str) -> str:
+    named = _CLASS_NAME.fullmatch(code.strip())
+    return (named.group(1) if named else code.strip()).casefold()
+
+
+def _sqlstate(text: str | None) -> str | None:
+    """Take only five characters (ISO/IEC 9075): a longer or shorter text is none, and has no class."""
+    state = (text or "").strip().upper()
+    return state if _SQLSTATE.fullmatch(state) else None
 
 
 def _digits(code: int | None) -> str | None:
     # Python refuses to write numbers of thousands of digits; no driver has an error number of ten.
     return None if code is None or abs(code) >= 10**10 else str(code)
 
+
+_WRAPPERS = frozenset({"20002", "20018"})
+"""DB-Library's own numbers around a number of SQL Server, which stands in the message."""
 
 # How a number stands in a message when nobody took it out: PyMySQL's and mysqlclient's tuple,
 # mysql's own "ERROR 1045 (28000)", ODBC's "(18456)" before "(SQLDriverConnect)", sqlcmd's "Msg 18456".

@@ -2,7 +2,8 @@
 
 Rules come from the catalogue and from sites' own files, and some will be wrong. So a rule decides only what
 :func:`_may_say` lets it: no rule can turn silence, an outage, a throttle, a web page or a broken body into a
-refusal of a credential, or into its proof.
+refusal of a credential, or into its proof. Nor can JSON of a shape that the rule does not name, an answer
+that something on the way gave, or one that contradicts itself.
 """
 
 from __future__ import annotations
@@ -27,23 +28,26 @@ CLIENT_FAULTS = frozenset({
 })  # fmt: skip
 """Errors about our own client registration (RFC 6749 sections 4.1.2.1 and 5.2, and Google's additions)."""
 
-_ERROR_NAMES = ("error", "error.code", "error.type", "error.status", "error_code", "errorcode", "code")
+_ERROR_NAMES = ("error", "error.code", "error.type", "error.status", "error_code", "errorCode", "code")
 _MAX_RETRY_AFTER = 31 * 24 * 3600
 
 _WORDS = (
-    "fault.error.*.detail",
+    "Fault|fault.Error|error.*.Detail|detail",
     "error.details.*.errors.*.message",
     "error_description",
     "error.error_user_msg",
     "error.message",
     "error.title",
     "errors.*.message",
-    "fault.error.*.message",
+    "Fault|fault.Error|error.*.Message|message",
     "message",
     "description",
     "detail",
     "data.error.message",
 )
+
+
+_ABOUT_THE_CREDENTIAL = frozenset({Verdict.AUTHORIZED, Verdict.NEEDS_REFRESH, Verdict.NEEDS_REAUTH})
 
 
 class Table(NamedTuple):
@@ -74,7 +78,7 @@ def classify(
                     cause=rule.cause,
                     rule=f"{name}.{rule.id}",
                     because=rule.because,
-                    certainty=_certainty(rule),
+                    certainty=_certainty(rule, answer),
                 )
     cause, name, because = _default(answer)
     return _finding(answer, cause=cause, rule=name, because=because)
@@ -90,9 +94,11 @@ def _may_say(rule: Rule, answer: Answer) -> bool:
     if not answer.readable:
         named = bool(rule.when.body) and verdict in (Verdict.MISCONFIGURED, Verdict.INDETERMINATE)
         return verdict is Verdict.UNAVAILABLE or named
-    if _is_about_our_client(answer):
-        return verdict not in (Verdict.NEEDS_REAUTH, Verdict.NEEDS_REFRESH, Verdict.AUTHORIZED)
-    return verdict is not Verdict.AUTHORIZED or _proves(rule, answer)
+    if verdict not in _ABOUT_THE_CREDENTIAL:
+        return True
+    if _is_about_our_client(answer) or answer.from_middlebox or answer.contradicts_itself:
+        return False
+    return _driver_tells(verdict, answer) if answer.driver is not None else _http_tells(rule, answer)
 
 
 def _asks_to_wait(answer: Answer) -> bool:
@@ -106,22 +112,31 @@ def _is_about_our_client(answer: Answer) -> bool:
     return any(text.casefold() in CLIENT_FAULTS for path in _ERROR_NAMES for text in answer.texts(path))
 
 
-def _proves(rule: Rule, answer: Answer) -> bool:
-    """Tell whether the answer can be a proof: rows of a database, or a 2xx with what was promised."""
-    if answer.driver is not None:
-        refused = answer.error_code or answer.sqlstate or answer.message
-        rows = any(value is True for value in answer.values("readable"))
-        return answer.endpoint is Endpoint.PROBE and rows and not refused and answer.status is None
-    if answer.status is None or not 200 <= answer.status <= 299:
+def _driver_tells(verdict: Verdict, answer: Answer) -> bool:
+    """Tell whether a driver's answer is about a login at all; the proof of one are rows."""
+    if answer.endpoint is not Endpoint.PROBE:
         return False
+    rows = isinstance(answer.body, dict) and answer.body.get("readable") is True
+    return rows if verdict is Verdict.AUTHORIZED else answer.kind is BodyKind.EMPTY
+
+
+def _http_tells(rule: Rule, answer: Answer) -> bool:
+    """Tell whether an answer of this status and shape can be about a credential."""
+    verdict, status = VERDICT_OF[rule.cause], answer.status or 0
+    accepted, refused = 200 <= status <= 299, 400 <= status <= 499
     if answer.kind is BodyKind.EMPTY:
-        return BodyKind.EMPTY in (rule.when.body or ())
-    return rule.when.is_specific or bool(rule.when.body)
+        promised = verdict is Verdict.AUTHORIZED and BodyKind.EMPTY in (rule.when.body or ())
+        return promised if accepted else refused and verdict is not Verdict.AUTHORIZED
+    if status in (204, 205):
+        return False  # neither has a body (RFC 9110 sections 15.3.5 and 15.3.6)
+    # To refresh needs no more than a 401; to accuse or to clear needs the third party's own words.
+    named = rule.when.names_words(answer) or (verdict is Verdict.NEEDS_REFRESH and status == 401)
+    return named and (accepted or (refused and verdict is not Verdict.AUTHORIZED))
 
 
-def _certainty(rule: Rule) -> Certainty:
+def _certainty(rule: Rule, answer: Answer) -> Certainty:
     """A status alone is never an explicit refusal, whatever the rule claims."""
-    if VERDICT_OF[rule.cause] is Verdict.NEEDS_REAUTH and not rule.when.is_specific:
+    if VERDICT_OF[rule.cause] is Verdict.NEEDS_REAUTH and not rule.when.names_words(answer):
         return Certainty.AMBIGUOUS
     return rule.certainty
 
@@ -143,7 +158,11 @@ def _default(answer: Answer) -> tuple[Cause, str, str]:
     if answer.readable and _is_about_our_client(answer):
         because = "The third party refuses our own client id or secret, not the owner's permission."
         return Cause.PROBE_MISCONFIGURED, "core.client_refused", because
-    return Cause.UNKNOWN, UNMAPPED, _unmapped(answer)
+    if answer.from_middlebox:
+        name, because = "core.middlebox", "A proxy or a firewall on the way gave this answer."
+    else:
+        name, because = UNMAPPED, _unmapped(answer)
+    return Cause.UNKNOWN, name, because
 
 
 def _unmapped(answer: Answer) -> str:

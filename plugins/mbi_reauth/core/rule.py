@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache, cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from typing_extensions import Self
@@ -31,6 +31,7 @@ Regex = Annotated[str, AfterValidator(_compiles)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Scalar = str | int | bool
+JsonType = Literal["object", "list", "text", "number", "nothing"]
 Confidence = Literal["verified", "reported", "unverified"]
 
 
@@ -47,9 +48,13 @@ class Condition(CatalogueModel):
     the values it may have; ``has`` lists paths that must lead to anything at all, ``present`` and ``absent``
     those that must or must not lead to a value other than null, an empty list or an empty object. ``match``
     maps a path to a regular expression searched in the text there; ``text`` is searched in the whole body.
-    ``header`` maps a header's name to a regular expression. ``message`` is searched in a driver's message.
-    ``body`` names what the body may be; a page or a text can mean little else than an outage unless it is
-    named. At least one of ``any_of`` must hold. Regular expressions and names ignore case.
+    ``is_a`` maps a path to the JSON type of what is there (``nothing`` is null). ``header`` maps a header's
+    name to a regular expression. ``message`` is searched in a driver's message, but only where no number and
+    no SQLSTATE came, unless the same condition asks for one of them as well: a number outranks words.
+    ``sqlstate`` lists SQLSTATEs or, by their first two characters, whole classes. ``body`` names what the
+    body may be; a page or a text can mean little else than an outage unless it is named. At least one of
+    ``any_of`` must hold. Regular expressions, values and names of headers ignore case; names in a body do
+    not, and ``Fault|fault`` takes either.
     """
 
     status: list[int | Annotated[str, StringConstraints(pattern=r"^[1-5]xx$")]] | None = None
@@ -58,6 +63,7 @@ class Condition(CatalogueModel):
     has: list[str] | None = None
     present: list[str] | None = None
     absent: list[str] | None = None
+    is_a: dict[str, JsonType] | None = None
     match: dict[str, Regex] | None = None
     text: Regex | None = None
     header: dict[str, Regex] | None = None
@@ -74,14 +80,13 @@ class Condition(CatalogueModel):
             raise ValueError("a condition needs at least one part")
         return self
 
-    @cached_property
-    def is_specific(self) -> bool:
-        """Whether it asks for words of the third party, not only for a status."""
-        if self.field or self.has or self.present or self.match or self.text or self.header:
+    def names_words(self, answer: Answer) -> bool:
+        """Tell whether what holds of it asks for words of the third party, not only for a status."""
+        if self.field or self.has or self.present or self.is_a or self.match or self.text or self.header:
             return True
         if self.error_code or self.sqlstate or self.message:
             return True
-        return bool(self.any_of) and all(each.is_specific for each in self.any_of or ())
+        return any(each.names_words(answer) for each in self.any_of or () if each.holds(answer))
 
     def holds(self, answer: Answer) -> bool:
         """Tell whether the answer shows all of it."""
@@ -111,22 +116,31 @@ class Condition(CatalogueModel):
             return False
         if self.sqlstate is not None and not (answer.sqlstate or "-").startswith(tuple(self.sqlstate)):
             return False
-        return self.message is None or bool(_pattern(self.message).search(answer.message or ""))
+        if self.message is None:
+            return True
+        heard = self.error_code is not None or self.sqlstate is not None or not answer.numbered
+        return heard and bool(_pattern(self.message).search(answer.message or ""))
 
     def _fits_inside(self, answer: Answer) -> bool:
-        if not all(answer.values(path) for path in self.has or ()):
-            return False
-        if not all(_leads_somewhere(answer, path) for path in self.present or ()):
-            return False
-        if any(_leads_somewhere(answer, path) for path in self.absent or ()):
-            return False
+        return (
+            all(answer.values(path) for path in self.has or ())
+            and all(_leads_somewhere(answer, path) for path in self.present or ())
+            and not any(_leads_somewhere(answer, path) for path in self.absent or ())
+            and self._fits_values(answer)
+            and (self.text is None or bool(_pattern(self.text).search(answer.words)))
+        )
+
+    def _fits_values(self, answer: Answer) -> bool:
+        for path, wanted in (self.is_a or {}).items():
+            if not any(_type_of(value) == wanted for value in answer.values(path)):
+                return False
         for path, allowed in self._allowed.items():
             if not any(text.casefold() in allowed for text in answer.texts(path)):
                 return False
         for path, expression in (self.match or {}).items():
             if not any(_pattern(expression).search(text) for text in answer.texts(path)):
                 return False
-        return self.text is None or bool(_pattern(self.text).search(answer.words))
+        return True
 
     @cached_property
     def _statuses(self) -> frozenset[int | None]:
@@ -144,6 +158,15 @@ class Condition(CatalogueModel):
             path: frozenset((text_of(value) or "").casefold() for value in values)
             for path, values in (self.field or {}).items()
         }
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "truth"
+    return next((name for kind, name in _TYPES.items() if isinstance(value, kind)), "nothing")
+
+
+_TYPES: dict[type, JsonType] = {dict: "object", list: "list", str: "text", int: "number", float: "number"}
 
 
 def _leads_somewhere(answer: Answer, path: str) -> bool:

@@ -165,7 +165,7 @@ def test_all_faults_of_all_files_come_in_one_message(tmp_path: Path) -> None:
     said = str(raised.value)
     assert 'a.yaml:11: rules[refused].cause: "grant_revokd" is not one of' in said
     assert 'did you mean "grant_revoked"?' in said
-    assert "b.yaml:14: rules[refused]: this sample is decided by default_http.unauthorized" in said
+    assert "b.yaml:14: rules[refused]: this sample is decided by unmapped, as unknown" in said
     assert "c.yaml:6: auth.name: is missing" in said
     assert 'd.yaml:16: displayname: unknown key; did you mean "display_name"?' in said
     assert "e.yaml: must be a mapping" in said

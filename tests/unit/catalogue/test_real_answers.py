@@ -27,6 +27,12 @@ def _google(status: str, code: int = 403, reason: str = "", **error_code: str) -
     return {"status_code": code, "body": {"error": {"code": code, "status": status, "details": details}}}
 
 
+def _google_reason(reason: str, message: str = "x") -> dict[str, Any]:
+    errors = [{"domain": "usageLimits", "reason": reason}]
+    error = {"code": 403, "status": "PERMISSION_DENIED", "message": message, "errors": errors}
+    return {"status_code": 403, "body": {"error": error}}
+
+
 GOOGLE = [
     (_google("UNAUTHENTICATED", 401), "access_token_expired"),
     (_google("UNAUTHENTICATED", 401, authenticationError="NEVER_SEEN"), "access_token_expired"),
@@ -57,6 +63,35 @@ GOOGLE = [
     ({"endpoint": "token", "status_code": 400, "body": {"error": "internal_failure"}}, "provider_outage"),
     ({"endpoint": "token", "status_code": 400, "body": {"error": "invalid_grant"}}, "grant_invalid"),
     ({"endpoint": "token", "status_code": 401}, "unknown"),
+    (_google("PERMISSION_DENIED", authorizationError="MISSING_TOS"), "probe_misconfigured"),
+    (
+        _google("PERMISSION_DENIED", authorizationError="DEVELOPER_TOKEN_NOT_WHITELISTED"),
+        "probe_misconfigured",
+    ),
+    (_google("UNAUTHENTICATED", 401, authenticationError="USER_ID_INVALID"), "probe_misconfigured"),
+    (
+        _google("UNAUTHENTICATED", 401, authenticationError="OAUTH_TOKEN_HEADER_INVALID"),
+        "probe_misconfigured",
+    ),
+    (
+        _google("UNAUTHENTICATED", 401, authenticationError="GOOGLE_ACCOUNT_AUTHENTICATION_FAILED"),
+        "access_token_expired",
+    ),
+    (
+        _google("UNAUTHENTICATED", 401, authenticationError="GOOGLE_ACCOUNT_COOKIE_INVALID"),
+        "access_token_expired",
+    ),
+    (_google("PERMISSION_DENIED", quotaError="NEVER_SEEN"), "rate_limited"),
+    (_google_reason("accessNotConfigured"), "probe_misconfigured"),
+    (_google_reason("ipRefererBlocked"), "probe_misconfigured"),
+    (_google_reason("keyInvalid"), "probe_misconfigured"),
+    (
+        _google_reason("x", "Google Ads API has not been used in project 1 before or it is disabled."),
+        "probe_misconfigured",
+    ),
+    ({"status_code": 200, "body": {"resourceNames": "customers/1"}}, "unknown"),
+    ({"status_code": 200, "body": {"resourceNames": None}}, "unknown"),
+    ({"status_code": 200, "body": {"results": {"customer": {"status": "ENABLED"}}}}, "unknown"),
 ]
 
 
@@ -123,6 +158,14 @@ QUICKBOOKS = [
         {**_fault("3200", "AUTHENTICATION"), "QueryResponse": {"CompanyInfo": [1]}},
         "access_token_expired",
     ),
+    (200, {"QueryResponse": {"CompanyInfo": "x"}}, "unknown"),
+    (200, {"QueryResponse": {"CompanyInfo": [{"CompanyName": "Example Inc"}]}}, "authorized"),
+    (401, _fault("120", "AuthorizatonFault", detail="Unknown Error, statusCode: 500"), "provider_outage"),
+    (400, _fault("3100", "SERVICE", "errorCode=003100; statusCode=500"), "provider_outage"),
+    (400, _fault("5020", "ValidationFault", "Permission Denied Error"), "insufficient_scope"),
+    (400, _fault("9999", "ValidationFault", "surprise"), "unknown"),
+    (404, _fault("404", "x", "not found"), "unknown"),
+    (404, {"message": "Not Found"}, "unknown"),
     (401, '<?xml version="1.0"?><IntuitResponse><Fault type="AUTHENTICATION"/></IntuitResponse>', "unknown"),
 ]
 
@@ -132,7 +175,8 @@ def test_quickbooks(status: int, body: Any, cause: str) -> None:
     assert _judge("quickbooks", status_code=status, body=body).cause.value == cause
 
 
-ZENDESK = [
+NO_USERS: list[Any] = [None, {}, "x", False, [1, 2], [{}], {"0": {"id": 1}}]
+ZENDESK: list[tuple[int, Any, str]] = [
     (
         403,
         {"error": {"title": "Forbidden", "message": "You do not have access to this page."}},
@@ -146,6 +190,17 @@ ZENDESK = [
     (200, {"users": []}, "authorized"),
     (200, {"user": {"id": 1, "name": "Dana Example"}}, "unknown"),
     (200, {"users": [], "error": "x"}, "unknown"),
+    *((200, {"users": wrong}, "unknown") for wrong in NO_USERS),
+    (200, {"user": {"id": None}}, "credentials_rejected"),
+    (200, {"user": {"authenticated": False}}, "unknown"),
+    (200, {"user": "guest", "login": "required"}, "unknown"),
+    (401, {"error": "Unauthorized"}, "credentials_rejected"),
+    (401, {"error": {"title": "Unauthorized", "message": "No."}}, "credentials_rejected"),
+    (401, {"error": {"title": "Gateway", "message": "Solve the CAPTCHA"}}, "unknown"),
+    (403, {"error": "Forbidden"}, "unknown"),
+    (404, {"error": {"title": "No help desk at x.zendesk.com", "message": "None."}}, "account_unlinked"),
+    (404, {"error": "RecordNotFound", "description": "Not found"}, "probe_misconfigured"),
+    (404, {"error": "not_found"}, "unknown"),
     (302, "", "unknown"),
 ]
 
@@ -153,6 +208,27 @@ ZENDESK = [
 @pytest.mark.parametrize(("status", "body", "cause"), ZENDESK, ids=str)
 def test_zendesk(status: int, body: Any, cause: str) -> None:
     assert _judge("zendesk", status_code=status, body=body).cause.value == cause
+
+
+MBI = [
+    (200, {"code": 200}, "authorized"),
+    (200, {"status": 201}, "authorized"),
+    (200, {"code": 401, "message": "Unauthorized"}, "mbi_key_rejected"),
+    (200, {"code": "500"}, "unknown"),
+    (200, {"code": 500, "status": 200}, "unknown"),
+    (200, {"status": "200 OK"}, "unknown"),
+    (200, {"status": "error", "message": "bad key"}, "unknown"),
+    (200, {"message": "Access denied by policy"}, "unknown"),
+    (200, {"user-portal-url": "https://portal.example/", "captive": True}, "unknown"),
+    (200, [], "unknown"),
+    (200, [{}], "unknown"),
+    (403, {"message": "Access denied by Zscaler"}, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "cause"), MBI, ids=str)
+def test_mbi(status: int, body: Any, cause: str) -> None:
+    assert _judge("mbi_import_api", status_code=status, body=body).cause.value == cause
 
 
 DATABASES = [
@@ -224,6 +300,8 @@ OTHER_DATABASES = [
     ("mssql", {"sqlstate": "08001", "message": "TCP Provider: Error code 0x2746 (10054)"}, "provider_outage"),
     ("mssql", {"error_code": 233}, "provider_outage"),
     ("mssql", {"error_code": 40914}, "network_denied"),
+    ("mssql", {"error_code": 208, "message": "Login failed for user 'x'."}, "probe_misconfigured"),
+    ("mongodb", {"error_code": 11600, "message": "Authentication failed."}, "provider_outage"),
     ("mongodb", {"error_code": 8000, "message": "bad auth : authentication failed"}, "credentials_rejected"),
     (
         "mongodb",
@@ -256,7 +334,8 @@ def test_databases_that_only_have_a_default_table_yet(
 
 @pytest.mark.parametrize("type_id", sorted(TYPES))
 @pytest.mark.parametrize(
-    "words", ["access denied for user ", "ip ", "permission denied ", "( ", "a", "login .", "'\""]
+    "words",
+    ["access denied for user ", "ip ", "permission denied ", "( ", "a", "login .", "'\"", ": a", ". :"],
 )
 def test_no_words_make_a_rule_search_for_long(type_id: str, words: str) -> None:
     text = words * (200_000 // len(words))

@@ -62,7 +62,7 @@ UNREADABLE: list[dict[str, Any]] = [
     {"body": '{"error": "invalid_gr'},
     {"body": "Access denied"},
     {"body": "null"}, {"body": "true"}, {"body": "17"}, {"body": '"invalid_grant"'}, {"body": False},
-    {"body": 17},
+    {"body": 17}, {"body": "\x00\x00"}, {"body": "\ufeff"}, {"body": "\v\f"},
     {"body": '{"error": NaN}'}, {"body": '{"n": 1e999}'}, {"body": '{"n": ' + "9" * 5000 + "}"},
     {"body": "[" * 100_000}, {"body": "[" * 200 + "]" * 200}, {"body": '{"a":' * 5000},
     {"body": '{"error": "invalid_grant", "x": "' + "a" * 2_000_000 + '"}'},
@@ -115,6 +115,9 @@ def test_a_refusal_by_status_alone_is_ambiguous_whatever_the_rule_claims() -> No
         ({"status_code": 401, "body": {"users": [1]}}, False),
         ({"body": {"users": [1]}}, False),
         ({"status_code": 200}, False),
+        ({"status_code": 204, "body": {"users": [1]}}, False),
+        ({"driver": "mysql", "status_code": 200, "body": {"readable": True}}, False),
+        ({"driver": "mysql", "body": [{"readable": True}]}, False),
         ({"driver": "mysql", "body": {"readable": True}}, True),
         ({"driver": "mysql", "body": '{"readable": true}'}, True),
         ({"driver": "mysql", "body": {"readable": 1}}, False),
@@ -155,7 +158,7 @@ def test_own_rules_come_first_then_the_tables_then_nothing() -> None:
     table = Table("default_x", [_rule("grant_invalid", field={"error": ["a", "b"]})])
 
     def rule_for(word: str) -> str:
-        evidence = Evidence.model_validate({"endpoint": "probe", "body": {"error": word}})
+        evidence = Evidence.model_validate({"endpoint": "probe", "status_code": 400, "body": {"error": word}})
         return classify(evidence, [own], type_id="t", tables=[table]).rule
 
     assert [rule_for(word) for word in "abc"] == ["t.r", "default_x.r", "unmapped"]
@@ -163,8 +166,9 @@ def test_own_rules_come_first_then_the_tables_then_nothing() -> None:
 
 def test_a_rule_speaks_about_its_own_endpoint_only() -> None:
     rule = _rule("grant_invalid", at="token", field={"error": ["a"]})
-    assert _judge(rule, body={"error": "a"}).cause is Cause.UNKNOWN
-    assert _judge(rule, endpoint="token", body={"error": "a"}).cause is Cause.GRANT_INVALID
+    refusal: dict[str, Any] = {"status_code": 400, "body": {"error": "a"}}
+    assert _judge(rule, **refusal).cause is Cause.UNKNOWN
+    assert _judge(rule, endpoint="token", **refusal).cause is Cause.GRANT_INVALID
 
 
 @pytest.mark.parametrize(
@@ -215,11 +219,103 @@ def test_the_third_partys_words_are_quoted(evidence: dict[str, Any], words: str 
         ({"driver": "mysql", "message": "ERROR 1045 (28000): Access denied"}, True),
         ({"driver": "postgresql", "error_code": 1045}, False),
         ({"driver": "mysql", "error_code": 10**400}, False),
+        ({"driver": "mysql", "error_code": "x.1045"}, False),
+        ({"driver": "mysql", "error_code": "1045.0"}, False),
+        ({"driver": "mssql", "error_code": 20018, "message": "(1045, b'x')"}, False),
     ],
 )
 def test_a_drivers_number_is_found_however_it_comes(evidence: dict[str, Any], fits: bool) -> None:
     rule = _rule(driver="mysql", error_code=[1045])
     assert (_judge(rule, **evidence).cause is Cause.CREDENTIALS_REJECTED) is fits
+
+
+GREEDY_IN_WORDS = [_rule(cause.value, any_of=[{"has": ["error"]}, {"error_code": [1045]}]) for cause in Cause]
+ON_CREDENTIAL = (Verdict.AUTHORIZED, Verdict.NEEDS_REFRESH, Verdict.NEEDS_REAUTH)
+
+
+@pytest.mark.parametrize("greedy", GREEDY_IN_WORDS, ids=lambda rule: rule.cause.value)
+@pytest.mark.parametrize("status", [None, -1, 0, 99, 100, 204, 205, 301, 302, 304, 307, 600, 999])
+@pytest.mark.parametrize("endpoint", ["probe", "token"])
+def test_a_status_that_judges_no_credential_lets_no_body_do_so(
+    greedy: Rule, status: int | None, endpoint: str
+) -> None:
+    body = {"error": "invalid_grant"}
+    assert _judge(greedy, endpoint=endpoint, status_code=status, body=body).verdict not in ON_CREDENTIAL
+
+
+@pytest.mark.parametrize("greedy", [*GREEDY, *GREEDY_IN_WORDS], ids=lambda rule: rule.cause.value)
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"driver": "mysql", "error_code": 1045, "status_code": 401},
+        {"driver": "mysql", "error_code": 1045, "status_code": 200, "body": {"readable": True}},
+        {"driver": "mysql", "error_code": 1045, "body": {"error": "x"}},
+        {"driver": "mysql", "error_code": 1045, "sqlstate": "08S01"},
+        {"driver": "mysql", "error_code": 1045, "endpoint": "token"},
+        {"driver": "mysql", "body": {"error": "x"}},
+    ],
+    ids=str,
+)
+def test_evidence_that_contradicts_itself_judges_no_credential(
+    greedy: Rule, evidence: dict[str, Any]
+) -> None:
+    assert _judge(greedy, **evidence).verdict not in ON_CREDENTIAL
+
+
+MIDDLEBOXES = [
+    {"WWW-Authenticate": "NTLM"},
+    {"WWW-Authenticate": 'Basic realm="x", Negotiate'},
+    {"cf-mitigated": "challenge"},
+    {"X-Amzn-WAF-Action": "captcha"},
+    {"X-Squid-Error": "ERR_ACCESS_DENIED 0"},
+    {"Proxy-Authenticate": "Basic"},
+    {"Server": "awselb/2.0"},
+    {"Server": "BigIP"},
+]
+
+
+@pytest.mark.parametrize("greedy", [*GREEDY, *GREEDY_IN_WORDS], ids=lambda rule: rule.cause.value)
+@pytest.mark.parametrize("headers", MIDDLEBOXES, ids=str)
+def test_what_stands_on_the_way_judges_no_credential(greedy: Rule, headers: dict[str, str]) -> None:
+    for status in (200, 401, 403):
+        for body in (None, {"error": "invalid_grant"}):
+            finding = _judge(greedy, status_code=status, headers=headers, body=body)
+            assert finding.verdict not in ON_CREDENTIAL
+    assert _judge(status_code=401, headers=headers).rule == "core.middlebox"
+
+
+@pytest.mark.parametrize("greedy", GREEDY, ids=lambda rule: rule.cause.value)
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
+@pytest.mark.parametrize("body", [{}, [], {"message": "Forbidden"}, {"error": {"code": 1}}], ids=str)
+def test_json_of_a_shape_that_the_rule_does_not_name_judges_no_credential(
+    greedy: Rule, status: int, body: Any
+) -> None:
+    refreshable = status == 401 and greedy.cause is Cause.ACCESS_TOKEN_EXPIRED
+    assert (_judge(greedy, status_code=status, body=body).verdict in ON_CREDENTIAL) is refreshable
+
+
+@pytest.mark.parametrize(
+    ("evidence", "heard"),
+    [
+        ({"driver": "mysql"}, True),
+        ({"driver": "mysql", "error_code": 1429}, False),
+        ({"driver": "mysql", "sqlstate": "42000"}, False),
+        ({"driver": "mysql", "sqlstate": "HY000"}, True),
+        ({"driver": "postgresql", "sqlstate": "53300"}, False),
+        ({"driver": "postgresql", "sqlstate": "08006", "error_code": 7}, True),
+        ({"driver": "ssh", "error_code": "SSHException"}, True),
+        ({"driver": "mongodb", "error_code": "OperationFailure"}, True),
+    ],
+    ids=str,
+)
+def test_a_number_outranks_the_words_beside_it(evidence: dict[str, Any], heard: bool) -> None:
+    finding = _judge(_rule(message="denied"), **evidence, message="denied")
+    assert (finding.cause is Cause.CREDENTIALS_REJECTED) is heard
+
+
+def test_a_rule_may_ask_for_a_number_and_words_together() -> None:
+    rule = _rule(error_code=[1105], message="denied")
+    assert _judge(rule, driver="mysql", error_code=1105, message="denied").verdict is Verdict.NEEDS_REAUTH
 
 
 def test_an_exceptions_module_is_left_out_of_its_name() -> None:

@@ -41,7 +41,21 @@ def _holds(condition: dict[str, Any], **evidence: Any) -> bool:
             True,
         ),
         ({"field": {"*.error": ["x"]}}, [{"error": "x"}], True),
-        ({"field": {"fault.error.*.code": ["3200"]}}, {"FAULT": {"Error": {"Code": 3200}}}, True),
+        ({"field": {"Fault|fault.Error|error.*.code": [3200]}}, {"Fault": {"Error": {"code": 3200}}}, True),
+        ({"field": {"Fault|fault.Error|error.*.code": [3200]}}, {"fault": {"error": [{"code": 3200}]}}, True),
+        ({"field": {"error": ["invalid_grant"]}}, {"ERROR": "invalid_grant"}, False),
+        ({"field": {"error": ["invalid_grant"]}}, {"error ": "invalid_grant"}, False),
+        ({"is_a": {"users": "list"}}, {"users": []}, True),
+        ({"is_a": {"users": "list"}}, {"users": {}}, False),
+        ({"is_a": {"users": "list"}}, {"users": None}, False),
+        ({"is_a": {"users": "list"}}, {}, False),
+        ({"is_a": {"user.id": "nothing"}}, {"user": {"id": None}}, True),
+        ({"is_a": {"user.id": "nothing"}}, {"user": {}}, False),
+        ({"is_a": {"n": "number"}}, {"n": 1.5}, True),
+        ({"is_a": {"n": "number"}}, {"n": True}, False),
+        ({"is_a": {"n": "text"}}, {"n": "1"}, True),
+        ({"is_a": {"$": "object"}, "absent": ["$"]}, {}, True),
+        ({"is_a": {"$": "object"}, "absent": ["$"]}, [{}], False),
         ({"field": {"errors.1": ["b"]}}, {"errors": ["a", "b"]}, True),
         ({"present": ["a"]}, {"a": []}, False),
         ({"has": ["a"]}, {"a": []}, True),
@@ -72,6 +86,8 @@ def test_a_sqlstate_may_be_a_class() -> None:
     assert _holds({"sqlstate": ["08"]}, driver="postgresql", sqlstate="08006")
     assert _holds({"sqlstate": ["28P01"]}, driver="postgresql", error_code="28p01")
     assert not _holds({"sqlstate": ["08"]}, driver="postgresql")
+    for wrong in ("08", "0800", "080060"):
+        assert not _holds({"sqlstate": ["08"]}, driver="postgresql", sqlstate=wrong)
 
 
 @pytest.mark.parametrize(

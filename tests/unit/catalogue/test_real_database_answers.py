@@ -1,0 +1,118 @@
+"""Errors as databases, their poolers and SSH clients are known to write them, with and without numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mbi_reauth import catalogue
+from mbi_reauth.core.evidence import Evidence
+from mbi_reauth.core.verdict import Finding
+
+TYPES = catalogue.load_all()
+
+
+def _judge(type_id: str, **evidence: Any) -> Finding:
+    return TYPES[type_id].classify(Evidence.model_validate({"endpoint": "probe", **evidence}))
+
+
+DENIED = "Access denied for user 'fed'@'192.0.2.7' (using password: YES)"
+MYSQL: list[tuple[dict[str, Any], str]] = [
+    # FEDERATED, CONNECT and replication quote another server's refusal of another login.
+    ({"error_code": 1218, "message": f"Error connecting to source: {DENIED}"}, "unknown"),
+    ({"error_code": 1296, "message": f"Got error 174 '(1045) {DENIED}' from CONNECT"}, "unknown"),
+    ({"error_code": 1429, "message": f"Unable to connect to foreign data source: {DENIED}"}, "unknown"),
+    ({"error_code": 1430, "message": f"Data source error: : 1045 : {DENIED}"}, "unknown"),
+    ({"message": f"Data source error: : 1045 : {DENIED}"}, "unknown"),
+    ({"error_code": 1064, "message": DENIED}, "probe_misconfigured"),
+    ({"error_code": 1146, "message": DENIED}, "probe_misconfigured"),
+    ({"error_code": 2003, "message": DENIED}, "provider_outage"),
+    ({"sqlstate": "53300", "message": DENIED}, "unknown"),
+    ({"error_code": 1040, "message": "Host 'x' is blocked because"}, "rate_limited"),
+    ({"error_code": 1045, "sqlstate": "08S01", "message": "Server shutdown"}, "provider_outage"),
+    ({"error_code": 1045, "status_code": 401}, "unknown"),
+    ({"error_code": 1045, "message": "for user 'password has expired'@'h'"}, "credentials_rejected"),
+    ({"error_code": 1045, "message": "for user 'x' to database 'y'@'h'"}, "credentials_rejected"),
+    ({"error_code": 1275}, "credentials_rejected"),
+    ({"error_code": 4150}, "user_deactivated"),
+    ({"error_code": "x.1045"}, "unknown"),
+    ({"error_code": "1045.0"}, "unknown"),
+    ({"sqlstate": "28000"}, "credentials_rejected"),
+    *(({"sqlstate": wrong}, "unknown") for wrong in ("28", "2800", "280000", "28P01")),
+    ({"message": f"Can't connect to MySQL server on '{DENIED}' (111)"}, "provider_outage"),
+    ({"message": "Access denied for user 'root'@'localhost'"}, "credentials_rejected"),
+    ({"message": f"ProxySQL Error: {DENIED}"}, "credentials_rejected"),
+    ({"message": f"java.sql.SQLException: {DENIED}\n\tat com.example"}, "credentials_rejected"),
+    ({"message": "Access denied for user 'a'@'%' to database 'shop'"}, "insufficient_scope"),
+    (
+        {"sqlstate": "42000", "message": "Access denied for user 'a'@'%' to database 'b'"},
+        "insufficient_scope",
+    ),
+    ({"message": "SELECT command denied to user 'a'@'%' for table 'b'"}, "insufficient_scope"),
+    ({"body": [{"readable": True}]}, "unknown"),
+]
+
+
+@pytest.mark.parametrize(("evidence", "cause"), MYSQL, ids=str)
+def test_mysql(evidence: dict[str, Any], cause: str) -> None:
+    assert _judge("mysql_direct", driver="mysql", **evidence).cause.value == cause
+
+
+FAILED = 'connection to server at "db.example.com" (192.0.2.7), port 5432 failed: '
+REFUSED = 'FATAL:  password authentication failed for user "fdw"'
+SOCKET = "failed: No such file or directory\n\tIs the server running locally and accepting connections on it?"
+POSTGRESQL = [
+    # postgres_fdw and dblink quote another server's refusal of another login.
+    ("08001", f'could not connect to server "remote"\nDETAIL:  {FAILED}{REFUSED}', "unknown"),
+    ("08001", f"could not establish connection\nDETAIL:  {FAILED}{REFUSED}", "unknown"),
+    ("08006", REFUSED, "credentials_rejected"),
+    ("53300", REFUSED, "rate_limited"),
+    ("57P03", 'role "x" does not exist', "provider_outage"),
+    ("25P03", "FATAL:  terminating connection due to idle-in-transaction timeout", "provider_outage"),
+    ("28", "x", "unknown"),
+    ("2800", "x", "unknown"),
+    ("280000", "x", "unknown"),
+    # PgBouncer gives 08P01 with whatever it says.
+    ("08P01", "ERROR:  no such user: mbi", "credentials_rejected"),
+    ("08P01", "FATAL:  SASL authentication failed", "credentials_rejected"),
+    ("08P01", "ERROR:  no such database: shop", "account_unlinked"),
+    (None, "ERROR:  no such user: mbi", "credentials_rejected"),
+    (None, "FATAL:  no such database: shop", "account_unlinked"),
+    (None, f"{FAILED}ERROR:  client_login_timeout (server down)", "provider_outage"),
+    (None, 'FATAL:  Cloud SQL IAM user authentication failed for user "a"', "credentials_rejected"),
+    (None, f'{FAILED}FATAL:  OAuth bearer authentication failed for user "a"', "credentials_rejected"),
+    (None, f"{FAILED}FATAL:  canceling authentication due to timeout", "provider_outage"),
+    (None, "FATAL:  must be superuser to connect during database shutdown", "provider_outage"),
+    (None, "connection already closed", "provider_outage"),
+    (None, SOCKET, "provider_outage"),
+    (None, f'{FAILED}server certificate for "x" does not match host name "y"', "probe_misconfigured"),
+    (None, 'private key file "/k" has group or world access; file must have', "probe_misconfigured"),
+]
+
+
+@pytest.mark.parametrize(("state", "message", "cause"), POSTGRESQL, ids=str)
+def test_postgresql(state: str | None, message: str, cause: str) -> None:
+    found = _judge("postgresql_ssh", driver="postgresql", sqlstate=state, message=message)
+    assert found.cause.value == cause
+
+
+SSH = [
+    ("Authentication failed.", "credentials_rejected"),
+    ("Permission denied for user mbi on host bastion", "credentials_rejected"),
+    ("mbi@bastion: Permission denied (publickey).", "credentials_rejected"),
+    ("Error reading SSH protocol banner: Authentication failed.", "provider_outage"),
+    ("Unable to connect to port 22 on Permission denied (publickey)", "provider_outage"),
+    ("[Errno 2] No such file or directory: '/keys/Permission denied (publickey)'", "unknown"),
+    ("[Errno None] Unable to connect to port 22 on 192.0.2.7", "provider_outage"),
+    ("ChannelException(2, 'Connect failed')", "provider_outage"),
+    ("ChannelException(1, 'Administratively prohibited')", "network_denied"),
+    ("SSH session not active", "provider_outage"),
+    ("Server connection dropped: ", "provider_outage"),
+    ("ssh: connect to host bastion port 22: Operation timed out", "provider_outage"),
+]
+
+
+@pytest.mark.parametrize(("message", "cause"), SSH)
+def test_ssh(message: str, cause: str) -> None:
+    assert _judge("postgresql_ssh", driver="ssh", message=message).cause.value == cause
