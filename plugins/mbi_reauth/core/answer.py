@@ -276,8 +276,8 @@ def _codes(evidence: Evidence, driver: Driver | None) -> tuple[str | None, str |
     code = evidence.error_code
     text = _code(code) if isinstance(code, str) else _digits(code)
     sqlstate = _sqlstate(evidence.sqlstate)
-    if driver is Driver.POSTGRESQL and sqlstate is None:
-        sqlstate = _sqlstate(text)
+    if driver is Driver.POSTGRESQL and sqlstate is None and not (text or "").isalpha():
+        sqlstate = _sqlstate(text)  # letters alone are an exception's name, as psycopg's Error
     wrapped = driver is Driver.MSSQL and text in _WRAPPERS
     if (text is None or wrapped) and evidence.message and driver in _CODE_IN_MESSAGE:
         found = _CODE_IN_MESSAGE[driver].search(evidence.message[:MAX_TEXT])

@@ -13,7 +13,7 @@ import yaml
 
 from mbi_reauth import catalogue
 from mbi_reauth.catalogue.loader import DEFAULTS, read_model
-from mbi_reauth.catalogue.model import DefaultTable, HttpProbe, Rule
+from mbi_reauth.catalogue.model import DefaultTable, HttpProbe, Resource, Rule
 from mbi_reauth.catalogue.schema import SCHEMA_FILE, schema_text
 from mbi_reauth.core.classify import Table, classify
 from mbi_reauth.core.evidence import Driver
@@ -79,6 +79,31 @@ def test_every_placeholder_is_a_field_of_the_connection(type_id: str) -> None:
     for name in re.findall(r"\{([a-z_.]+)\}", " ".join(texts)):
         field = name.removeprefix("extra.")
         assert name in ("base_url", "account") or field in model.connection or field in model.extra_defaults
+
+
+RESOURCES = [
+    pytest.param(resource, id=f"{name}.{resource.name}")
+    for name, loaded in TYPES.items()
+    for resource in loaded.model.resources
+]
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_query_that_asks_for_what_is_new_still_asks_for_its_page(resource: Resource) -> None:
+    if resource.since_param is not None:
+        assert "{watermark}" in resource.since_format
+        shared = resource.since_param == resource.paging.param
+        assert not shared or resource.paging.style == "token" or "{position}" in resource.since_format
+
+
+def test_apis_that_leave_out_an_empty_list_are_known() -> None:
+    optional = {
+        f"{name}.{resource.name}"
+        for name, loaded in TYPES.items()
+        for resource in loaded.model.resources
+        if resource.records_optional
+    }
+    assert optional == {"google_adwords.campaigns", "quickbooks.invoices"}
 
 
 @pytest.mark.parametrize("type_id", sorted(TYPES))

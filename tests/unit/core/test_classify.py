@@ -303,6 +303,7 @@ def test_json_of_a_shape_that_the_rule_does_not_name_judges_no_credential(
         ({"driver": "mysql", "sqlstate": "HY000"}, True),
         ({"driver": "postgresql", "sqlstate": "53300"}, False),
         ({"driver": "postgresql", "sqlstate": "08006", "error_code": 7}, True),
+        ({"driver": "postgresql", "error_code": "psycopg.Error"}, True),
         ({"driver": "ssh", "error_code": "SSHException"}, True),
         ({"driver": "mongodb", "error_code": "OperationFailure"}, True),
     ],
