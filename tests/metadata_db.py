@@ -78,6 +78,11 @@ def empty() -> None:
     transact(work)
 
 
+def drop_connection(conn_id: str) -> None:
+    """Take a connection out."""
+    transact(lambda session: session.query(Connection).filter_by(conn_id=conn_id).delete())
+
+
 def put_connection(conn_id: str, *, extra: dict[str, Any] | None = None, **fields: Any) -> None:
     """Create a connection, or replace the one of that id."""
 

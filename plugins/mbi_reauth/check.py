@@ -151,7 +151,12 @@ class Checker:
         if not (report and judged.probed):
             return checked
         stopped = blocked_run if judged.finding.verdict is Verdict.NEEDS_REAUTH else None
-        return replace(checked, receipt=await self._report(integration, checked, stopped))
+        try:
+            return replace(checked, receipt=await self._report(integration, checked, stopped))
+        except Exception:
+            # As above: what was found stands, and the email branch reports it once more.
+            log.exception("The finding about %s could not be reported", integration.id)
+            return checked
 
     async def _judge(self, integration: Integration, max_age: float) -> _Judged:
         judged = await self._attempt(integration, max_age)
@@ -180,7 +185,7 @@ class Checker:
         except (MisconfiguredError, catalogue.CatalogueError) as error:
             finding = _misconfigured(str(error))
         except ConnectionNotFoundError as error:
-            finding = self._missing(integration, str(error), app_answered=prepared is not None)
+            finding = self._missing(integration, str(error), prepared)
         return _Judged(_stamped(finding, began, last, integration), version, credential=credential)
 
     async def _subject(self, integration: Integration, loaded: LoadedType, credential: Credential) -> Subject:
@@ -265,9 +270,16 @@ class Checker:
             log.warning("The finding about %s is not reported yet. %s", integration.id, error)
             return None
 
-    def _missing(self, integration: Integration, conn_id: str, *, app_answered: bool) -> Finding:
-        if self.api is not None and not app_answered:
-            # Airflow says "not found" for "the API server gave no answer" too.
+    def _missing(self, integration: Integration, conn_id: str, prepared: CheckResponse | None) -> Finding:
+        # Airflow says "not found" for a secrets backend or an API server that gave no answer, too.
+        last = prepared.last_finding if prepared else None
+        if last is not None and last.proved_at is not None:
+            return _unknown(
+                "connection_unread",
+                f"The Airflow connection {conn_id!r} could not be read, though it worked at "
+                f"{last.proved_at:%Y-%m-%d %H:%M %Z}: it was deleted, or its secrets backend gave no answer.",
+            )
+        if self.api is not None and prepared is None:
             return _unknown(
                 "connection_unread",
                 f"The Airflow connection {conn_id!r} could not be read; nor is the app there.",

@@ -146,6 +146,8 @@ class AuthorizedTaskGroup(TaskGroup):
         policy = GatePolicy.model_validate(
             {name: options.pop(name) for name in GatePolicy.model_fields if name in options}
         )
+        if policy.on_blocked == "fail" and options.get("soft_fail"):
+            raise ValueError("on_blocked='fail' contradicts soft_fail=True; choose on_blocked='skip'")
         options.setdefault("deferrable", True)
         if not policy.waits:
             options.setdefault("timeout", DECIDES_WITHIN)

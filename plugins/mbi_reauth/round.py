@@ -7,7 +7,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbi_reauth.api.datamodels import RunReference
+from mbi_reauth.api.datamodels import FindingReceipt, RunReference
 from mbi_reauth.check import Checked, Connections, check
 from mbi_reauth.core.gate import GateFinding, confirmed_by
 from mbi_reauth.core.integration import Integration
@@ -48,8 +48,8 @@ class Round:
 
     async def _finding(self, integration: Integration) -> GateFinding:
         checked = await self._check(integration)
-        if checked.receipt is not None and checked.receipt.credential_replaced:
-            # The credential was replaced while it was being checked: only the new one counts.
+        if checked.receipt is not None and _outdated(checked.receipt):
+            # The credential was replaced, or somebody saw it work, while it was being checked.
             checked = await self._check(integration)
         refusal = self._refusal(integration, checked)
         return GateFinding(
@@ -81,3 +81,8 @@ class Round:
         if known or confirmed_by(self.seen.setdefault(integration.id, finding), finding):
             return finding.model_copy(update={"certainty": Certainty.EXPLICIT})
         return finding
+
+
+def _outdated(receipt: FindingReceipt) -> bool:
+    """Whether the app knows better; a refusal that only came late while an incident is open stands."""
+    return receipt.credential_replaced or (not receipt.accepted and receipt.incident is None)

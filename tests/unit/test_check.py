@@ -346,3 +346,20 @@ def test_the_function_checks_as_the_checker_does() -> None:
     )
     assert checked.finding.verdict is Verdict.MISCONFIGURED
     assert "nothing_like_it" in checked.finding.explanation
+
+
+def test_a_connection_that_worked_before_and_cannot_be_read_now_is_nobodys_fault() -> None:
+    scene = Scene(api=FakeApi(prepared(last_finding=proof(age=3600))), connections=FakeConnections({}))
+    finding = scene.check(max_age=0).finding
+    assert finding.verdict is Verdict.INDETERMINATE
+    assert "it worked at" in finding.explanation
+
+
+def test_a_report_that_fails_by_a_fault_of_our_own_leaves_the_finding(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene(api=FakeApi(prepared(), receipt=RuntimeError("a bug")))
+    checked = scene.check()
+    assert checked.finding.verdict is Verdict.AUTHORIZED
+    assert checked.receipt is None
+    assert "could not be reported" in caplog.text

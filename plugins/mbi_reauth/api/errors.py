@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, status
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mbi_reauth.api.services.notifications import LeaseLostError, UnknownNotificationError
+from mbi_reauth.models.metadata_db import has_tables
 from mbi_reauth.probes.credential import MisconfiguredError
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,17 @@ async def _database_busy(request: Request, exc: Exception) -> JSONResponse:
     # The driver's own words only: SQLAlchemy's would put the statement's values into the log.
     reason = exc.orig if isinstance(exc, DBAPIError) else type(exc).__name__
     log.error("%s %s: the database refused: %s", request.method, request.url.path, reason)
-    return JSONResponse({"detail": "The database could not do it now; try again"}, 503, {"Retry-After": "5"})
+    detail = "The database could not do it now; try again"
+    if await run_in_threadpool(_tables_are_missing):
+        detail = "The plugin's tables are missing; run `airflow db migrate`"
+    return JSONResponse({"detail": detail}, 503, {"Retry-After": "5"})
+
+
+def _tables_are_missing() -> bool:
+    try:
+        return not has_tables()
+    except SQLAlchemyError:
+        return False  # the database itself is away
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {

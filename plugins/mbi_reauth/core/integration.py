@@ -30,7 +30,9 @@ class Table(RegistryModel):
     """A table to extract from a database integration.
 
     ``watermark`` is a column that only grows (a modification time, a sequence) and ``key`` the column that
-    tells rows of one watermark apart; without a watermark the whole table is copied each time.
+    tells rows of one watermark apart; without a watermark the whole table is copied each time. With a key, a
+    row that changes within the last watermark's own second or day, and has a smaller key, is not seen again:
+    leave the key out where watermarks are that coarse, and the last watermark is read once more instead.
     """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)?$")]

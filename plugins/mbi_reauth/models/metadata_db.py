@@ -21,7 +21,7 @@ from airflow.models.connection import Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.utils.session import create_session
 from sqlalchemy import Engine, inspect, select
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from mbi_reauth.models.tables import Base
@@ -48,14 +48,16 @@ def engine() -> Engine:
     return settings.engine
 
 
-def transact(work: Callable[[Session], T], *, attempts: int = 6) -> T:
+def transact(work: Callable[[Session], T], *, attempts: int = 6, outlast: bool = False) -> T:
     """Run ``work`` in one transaction, again from the start when another writer got in the way.
 
     A unique constraint that another transaction was quicker to satisfy counts as such: run again, ``work``
     finds that row. ``work`` must not do anything but database work.
+    With ``outlast``, also again when the database went away, for what must not be lost; ``work`` may then
+    find what it had committed.
     """
     for attempt in tenacity.Retrying(
-        retry=tenacity.retry_if_exception(_lost_a_race),
+        retry=tenacity.retry_if_exception(lambda exc: _lost_a_race(exc) or (outlast and _went_away(exc))),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
         stop=tenacity.stop_after_attempt(attempts),
         reraise=True,
@@ -63,6 +65,10 @@ def transact(work: Callable[[Session], T], *, attempts: int = 6) -> T:
         with attempt, create_session(scoped=False) as session:
             return work(session)
     raise AssertionError("tenacity ends with a result or with the last error")
+
+
+def _went_away(exc: BaseException) -> bool:
+    return isinstance(exc, (InterfaceError, OperationalError))
 
 
 def _lost_a_race(exc: BaseException) -> bool:

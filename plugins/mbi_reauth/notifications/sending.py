@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from functools import partial
 from typing import NamedTuple
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from mbi_reauth import catalogue, settings
 from mbi_reauth.api.datamodels import (
@@ -22,6 +22,9 @@ from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.hooks.api import ApiUnavailableError, ReauthApiHook
 from mbi_reauth.notifications.message import compose
 from mbi_reauth.notifications.smtp import MailError, send
+
+SETTLES_WITHIN = 240.0
+"""Seconds for which a sent email is tried to be recorded as such; within its lease of five minutes."""
 
 
 class NotSentError(Exception):
@@ -39,12 +42,14 @@ async def tell_owner(
     found: GateFinding,
     *,
     run: RunReference,
+    stopped: bool = True,
     api: ReauthApiHook | None = None,
     deliver: Callable[[EmailMessage], None] | None = None,
 ) -> Told:
     """Send the email that is due about ``found``, unless somebody has sent it or is sending it.
 
-    :param run: the gate's task instance, recorded as blocked
+    :param run: the gate's task instance
+    :param stopped: whether it is stopped, and owed a resume; a waiting gate goes on by itself
     :raises NotSentError: the app or the mail server could not be reached, or refused
     """
     api = api or ReauthApiHook()
@@ -55,7 +60,7 @@ async def tell_owner(
                 integration=found.integration,
                 finding=found.finding,
                 credential_version=found.credential_version,
-                blocked_run=run,
+                blocked_run=run if stopped else None,
             )
         )
         claim = await api.claim(ClaimRequest(integration_id=found.integration.id, claimed_by=run))
@@ -92,7 +97,7 @@ async def _settle(api: ReauthApiHook, notification: NotificationView, request: S
     # The mail may be out already: giving up here would make somebody send it again.
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(ApiUnavailableError),
-        stop=stop_after_attempt(6),
+        stop=stop_after_delay(SETTLES_WITHIN),
         wait=wait_exponential(max=20),
         reraise=True,
     ):

@@ -58,6 +58,11 @@ class EmailOwnerOperator(BaseOperator):
                 self.log.warning("The owner of %s is not told yet. %s", found.integration.id, error)
                 failures.append(str(error))
                 continue
+            except Exception as error:
+                # One owner's trouble must not keep the others from being told; the task fails below.
+                self.log.exception("The owner of %s is not told yet", found.integration.id)
+                failures.append(f"{found.integration.label}: {type(error).__name__}")
+                continue
             if told.recipient:
                 self.log.info("%s", told.reason)
                 recipients.append(told.recipient)

@@ -128,6 +128,9 @@ class AuthorizationSensor(BaseSensorOperator):
         published = {key: found.model_dump(mode="json") for key, found in findings.items()}
         context["ti"].xcom_push(key=XCOM_KEY, value=published)
         self.log.info("%s", decision.meaning)
+        if decision.outcome is Outcome.CONFIRM and self.reschedule and not _remembered(findings):
+            self.log.warning("Nobody could remember this refusal until a second one; the extraction proceeds")
+            return True
         match decision.outcome:
             case Outcome.PROCEED:
                 return True
@@ -158,9 +161,13 @@ class AuthorizationSensor(BaseSensorOperator):
             if key in self._told:
                 continue
             try:
-                told = asyncio.run(tell_owner(found, run=run_reference(context["ti"])))
+                told = asyncio.run(tell_owner(found, run=run_reference(context["ti"]), stopped=False))
             except (NotSentError, ApiError, CatalogueError) as error:
                 self.log.warning("The owner is not told yet, and will be after the next check. %s", error)
+                continue
+            except Exception:
+                # A fault of this plugin must not end anybody's waiting.
+                self.log.exception("The owner of %s is not told yet", key)
                 continue
             self.log.info("%s", told.reason)
             self._told.add(key)
@@ -203,3 +210,8 @@ class AuthorizationSensor(BaseSensorOperator):
             "max_age": self.max_age,
             "told": sorted(self._told),
         }
+
+
+def _remembered(findings: Mapping[str, GateFinding]) -> bool:
+    """Whether the app knows each first refusal; a sensor that is rescheduled forgets its own."""
+    return all(found.reported for found in findings.values() if not found.confirmed)

@@ -6,14 +6,16 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from airflow import settings
 from sqlalchemy.exc import OperationalError
 
 from mbi_reauth.api.services.credentials import take_turn
 from mbi_reauth.api.services.tokens import LEASE
 from mbi_reauth.core.verdict import Cause
 from mbi_reauth.models.metadata_db import transact
+from mbi_reauth.models.tables import Base
 from tests.app import INTEGRATION, KEY, NOON, App
-from tests.metadata_db import extra_of, put_connection
+from tests.metadata_db import drop_connection, extra_of, put_connection
 
 OLD, NEW = "fake-refresh-old", "fake-refresh-new"
 CLIENT = {"client_id": "client", "client_secret": "fake-client-secret"}
@@ -347,3 +349,24 @@ def test_a_busy_database_is_a_503_without_the_statements_values(
     answer = app.client.post("/api/checks", json=body)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "fake-value" not in answer.text + caplog.text + "".join(capsys.readouterr())
+
+
+def test_a_credential_that_cannot_be_read_for_a_while_is_no_other_credential(app: App) -> None:
+    put_connection("shop", password="fake")
+    assert of_type(app, "plain").check()["credential_version"] == 1
+    drop_connection("shop")
+    assert app.check()["credential_version"] == 1
+    put_connection("shop", password="fake")
+    assert app.check()["credential_version"] == 1
+
+
+def test_missing_tables_are_named_with_what_to_do(app: App) -> None:
+    assert settings.engine is not None
+    Base.metadata.drop_all(settings.engine)
+    try:
+        body = {"integration": app.integration.model_dump(mode="json")}
+        answer = app.client.post("/api/checks", json=body)
+    finally:
+        Base.metadata.create_all(settings.engine)
+    assert answer.status_code == 503
+    assert "airflow db migrate" in answer.json()["detail"]

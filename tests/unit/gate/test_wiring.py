@@ -215,3 +215,8 @@ def test_the_branch_of_a_shadow_gate_is_silent(dag: DAG, registry: Path) -> None
 def test_an_option_that_does_not_exist_is_an_error_of_the_dag_file(dag: DAG, registry: Path) -> None:
     with pytest.raises(TypeError, match="on_bloked"):
         gate_of(registry, on_bloked="skip")
+
+
+def test_failing_and_being_skipped_at_once_is_an_error_of_the_dag_file(dag: DAG, registry: Path) -> None:
+    with pytest.raises(ValueError, match="contradicts soft_fail"):
+        gate_of(registry, on_blocked="fail", soft_fail=True)

@@ -163,3 +163,29 @@ def test_fingerprints_are_keyed_by_the_fernet_keys_or_the_servers_key(
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", fernet_key)
     monkeypatch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-server")
     assert fingerprint_keys() == keys
+
+
+GONE = OperationalError("UPDATE", {}, Exception("server closed the connection unexpectedly"))
+
+
+def test_what_must_not_be_lost_outlasts_a_database_that_went_away() -> None:
+    errors = [GONE, GONE]
+
+    def work(_: Session) -> str:
+        if errors:
+            raise errors.pop()
+        return "saved"
+
+    assert transact(work, attempts=3, outlast=True) == "saved"
+
+
+def test_anything_else_is_told_at_once_that_the_database_went_away() -> None:
+    asked: list[Session] = []
+
+    def work(session: Session) -> None:
+        asked.append(session)
+        raise GONE
+
+    with pytest.raises(OperationalError):
+        transact(work)
+    assert len(asked) == 1

@@ -139,3 +139,9 @@ def test_a_sent_email_is_settled_even_if_the_app_stumbles_just_then() -> None:
     tell(api, outbox)
     assert len(outbox.messages) == 1
     assert api.settled == [SettleRequest(lease="lease", sent=True)]
+
+
+def test_a_gate_that_waits_is_not_owed_a_resume() -> None:
+    api = FakeApi()
+    asyncio.run(tell_owner(FOUND, run=RUN, stopped=False, api=api, deliver=Outbox()))  # type: ignore[arg-type]
+    assert [report.blocked_run for report in api.reports] == [None]

@@ -54,7 +54,7 @@ class Owners:
     answers: dict[str, str | Exception | None] = field(default_factory=dict)
     told: list[tuple[str, RunReference]] = field(default_factory=list)
 
-    async def tell(self, finding: GateFinding, *, run: RunReference) -> Told:
+    async def tell(self, finding: GateFinding, *, run: RunReference, stopped: bool = True) -> Told:
         name = finding.integration.id
         self.told.append((name, run))
         answer = self.answers.get(name, f"{name}@example.com")
@@ -126,3 +126,10 @@ def test_who_cannot_be_told_keeps_nobody_else_from_being_told(owners: Owners, er
 def test_it_is_retried_by_default() -> None:
     assert EmailOwnerOperator(task_id="email_owner", gate_task_id=GATE).retries == 5
     assert EmailOwnerOperator(task_id="email_owner", gate_task_id=GATE, retries=1).retries == 1
+
+
+def test_a_fault_of_our_own_about_one_owner_keeps_no_other_from_being_told(owners: Owners) -> None:
+    owners.answers["shop"] = ZeroDivisionError("a bug")
+    with pytest.raises(NotSentError, match="ZeroDivisionError"):
+        execute(TaskInstance(published("shop", "books")))
+    assert [name for name, _ in owners.told] == ["shop", "books"]

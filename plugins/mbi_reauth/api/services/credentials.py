@@ -53,8 +53,10 @@ def present_credential(
     The database's is read under the lock: two readers cannot disagree about which one is the newer.
     """
     credential = elsewhere or stored_credential(session, status.conn_id)
-    candidates = fingerprints(credential, fingerprint_keys())
     known = status.credential_fingerprint
+    if credential is None and known is not None:
+        return None  # deleted, or a secrets backend gave no answer: only another credential is a newer one
+    candidates = fingerprints(credential, fingerprint_keys())
     if known is not None and not any(hmac.compare_digest(known, candidate) for candidate in candidates):
         status.credential_version += 1
         status.version_since = now

@@ -112,7 +112,7 @@ def refresh_and_save(
     if refreshing.lease is None:
         return _answer(refreshing.response, evidence, token)
     settle = partial(_settle, question=question, refreshing=refreshing, evidence=evidence, token=token)
-    return transact(partial(settle, now=surroundings.now()), attempts=_SAVE_ATTEMPTS)
+    return transact(partial(settle, now=surroundings.now()), attempts=_SAVE_ATTEMPTS, outlast=True)
 
 
 def _settle(
