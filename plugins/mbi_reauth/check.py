@@ -27,8 +27,6 @@ from mbi_reauth.hooks.connections import (
     AirflowConnections,
     ConnectionNotFoundError,
     Connections,
-    TaskConnections,
-    TriggerConnections,
 )
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.database import TUNNEL_EXTRA
@@ -42,8 +40,6 @@ __all__ = [
     "Checked",
     "Checker",
     "Connections",
-    "TaskConnections",
-    "TriggerConnections",
     "check",
 ]
 

@@ -16,8 +16,9 @@ from typing import Any, Literal, TypedDict
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 from typing_extensions import Self, Unpack
 
-from mbi_reauth.core.gate import CONFIRM_AFTER, GatePolicy
+from mbi_reauth.core.gate import GatePolicy
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import CONFIRM_AFTER
 from mbi_reauth.lookup import integrations_of
 from mbi_reauth.operators.email_owner import EmailOwnerOperator
 from mbi_reauth.sensors.authorization import AuthorizationSensor

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mbi_reauth.api.datamodels import FindingReceipt, RunReference
-from mbi_reauth.check import Checked, Connections, check
-from mbi_reauth.core.gate import GateFinding, confirmed_by
+from mbi_reauth.check import AirflowConnections, Checked, Connections, check
+from mbi_reauth.core.gate import GateFinding, GatePolicy, confirmed_by
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Certainty, Finding, Verdict
 from mbi_reauth.hooks.api import ReauthApiHook
@@ -40,6 +40,19 @@ class Round:
     blocked_run: RunReference | None = None
     report: bool = True
     seen: MutableMapping[str, Finding] = field(default_factory=dict)
+
+    @classmethod
+    def of_gate(
+        cls, policy: GatePolicy, ti: Any, *, max_age: float, seen: MutableMapping[str, Finding]
+    ) -> Round:
+        """Check as the gate of this policy does; ``ti`` is its task instance, None where it is not known."""
+        return cls(
+            connections=AirflowConnections(),
+            max_age=max_age,
+            blocked_run=run_reference(ti) if policy.stops and ti is not None else None,
+            report=not policy.shadow,
+            seen=seen,
+        )
 
     async def findings(self, integrations: Sequence[Integration]) -> dict[str, GateFinding]:
         """Check all of them concurrently; what goes wrong is in the findings, nothing is raised for it."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.verdict import Finding, Verdict
+from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding, Verdict
 
 XCOM_KEY = "mbi_reauth"
-CONFIRM_AFTER = 60.0
-"""Seconds between two ambiguous refusals before they count (the design's second rule)."""
 
 
 class Outcome(str, Enum):
@@ -36,6 +34,11 @@ class GatePolicy(BaseModel):
     on_indeterminate: Literal["proceed", "wait", "fail"] = "proceed"
     on_misconfigured: Literal["fail", "proceed"] = "fail"
     shadow: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether a lost authorization ends the gate, so that its run is owed a resume."""
+        return self.on_blocked != "wait" and not self.shadow
 
     @property
     def waits(self) -> bool:
@@ -135,3 +138,8 @@ def confirmed_by(first: Finding, second: Finding) -> bool:
     if first.checked_at is None or second.checked_at is None:
         return False
     return (second.checked_at - first.checked_at).total_seconds() >= CONFIRM_AFTER
+
+
+def published(findings: Mapping[str, GateFinding]) -> dict[str, Any]:
+    """Make the value of the gate's XCom, ready for JSON."""
+    return {key: found.model_dump(mode="json") for key, found in findings.items()}

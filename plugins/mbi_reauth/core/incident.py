@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
-from mbi_reauth.core.verdict import Certainty, Finding, Verdict
+from mbi_reauth.core.verdict import CONFIRM_AFTER, Certainty, Finding, Verdict
 
-CONFIRMATION_DELAY = timedelta(seconds=60)
-"""How far apart two ambiguous refusals of one credential must be to count as one certain refusal."""
+CONFIRMATION_DELAY = timedelta(seconds=CONFIRM_AFTER)
 
 
 class NotificationKind(str, Enum):

@@ -49,6 +49,10 @@ class Certainty(str, Enum):
     AMBIGUOUS = "ambiguous"
 
 
+CONFIRM_AFTER = 60.0
+"""Seconds between two ambiguous refusals of one credential before they count as one certain refusal."""
+
+
 class Cause(str, Enum):
     """Why; every cause implies one verdict (see :data:`VERDICT_OF`)."""
 

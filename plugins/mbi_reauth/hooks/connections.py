@@ -39,10 +39,6 @@ class AirflowConnections:
         return await asyncio.to_thread(read_connection, conn_id)
 
 
-TaskConnections = AirflowConnections
-TriggerConnections = AirflowConnections
-
-
 def read_connection(conn_id: str) -> Credential:
     """Read a connection as :meth:`AirflowConnections.get` does; from code that has no event loop."""
     from airflow.sdk import BaseHook

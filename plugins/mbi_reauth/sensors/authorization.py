@@ -21,16 +21,16 @@ from airflow.triggers.base import StartTriggerArgs
 
 from mbi_reauth import settings
 from mbi_reauth.core.gate import (
-    CONFIRM_AFTER,
     XCOM_KEY,
     Decision,
     GateFinding,
     GatePolicy,
     Outcome,
     decide,
+    published,
 )
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.verdict import Finding
+from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding
 from mbi_reauth.lookup import integrations_of
 
 TRIGGER = "mbi_reauth.triggers.authorization.AuthorizationTrigger"
@@ -125,8 +125,7 @@ class AuthorizationSensor(BaseSensorOperator):
         return decide(findings, GatePolicy.model_validate(self.policy)), findings
 
     def _conclude(self, context: Context, decision: Decision, findings: Mapping[str, GateFinding]) -> bool:
-        published = {key: found.model_dump(mode="json") for key, found in findings.items()}
-        context["ti"].xcom_push(key=XCOM_KEY, value=published)
+        context["ti"].xcom_push(key=XCOM_KEY, value=published(findings))
         self.log.info("%s", decision.meaning)
         if decision.outcome is Outcome.CONFIRM and self.reschedule and not _remembered(findings):
             self.log.warning("Nobody could remember this refusal until a second one; the extraction proceeds")
@@ -173,18 +172,10 @@ class AuthorizationSensor(BaseSensorOperator):
             self._told.add(key)
 
     async def _findings(self, context: Context) -> dict[str, GateFinding]:
-        from mbi_reauth.check import TaskConnections
-        from mbi_reauth.round import Round, run_reference
+        from mbi_reauth.round import Round
 
         policy = GatePolicy.model_validate(self.policy)
-        stops = policy.on_blocked != "wait" and not policy.shadow
-        checks = Round(
-            connections=TaskConnections(),
-            max_age=self.max_age,
-            blocked_run=run_reference(context["ti"]) if stops else None,
-            report=not policy.shadow,
-            seen=self._seen,
-        )
+        checks = Round.of_gate(policy, context["ti"], max_age=self.max_age, seen=self._seen)
         return await checks.findings([Integration.model_validate(entry) for entry in self.integrations])
 
     def _defer(self, context: Context, decision: Decision) -> None:

@@ -8,18 +8,18 @@ from typing import Any, TypedDict
 
 from airflow.triggers.base import BaseTrigger, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from mbi_reauth.check import TriggerConnections
 from mbi_reauth.core.gate import (
-    CONFIRM_AFTER,
     XCOM_KEY,
     Decision,
     GateFinding,
     GatePolicy,
     Outcome,
     decide,
+    published,
 )
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.round import Round, run_reference
+from mbi_reauth.core.verdict import CONFIRM_AFTER
+from mbi_reauth.round import Round
 
 
 class GatePayload(TypedDict):
@@ -120,24 +120,17 @@ class AuthorizationTrigger(BaseTrigger):
                 return decision, findings
 
     def _round(self, policy: GatePolicy) -> Round:
-        stops = policy.on_blocked != "wait" and not policy.shadow and self.task_instance is not None
-        return Round(
-            connections=TriggerConnections(),
-            max_age=self.max_age,
-            blocked_run=run_reference(self.task_instance) if stops else None,
-            report=not policy.shadow,
-        )
+        return Round.of_gate(policy, self.task_instance, max_age=self.max_age, seen={})
 
     def _event(self, decision: Decision, findings: Mapping[str, GateFinding]) -> TriggerEvent:
-        published = {key: found.model_dump(mode="json") for key, found in findings.items()}
         if self.end_task and decision.outcome is Outcome.PROCEED:
-            return TaskSuccessEvent(xcoms={XCOM_KEY: published})
+            return TaskSuccessEvent(xcoms={XCOM_KEY: published(findings)})
         if self.end_task and decision.outcome is Outcome.SKIP:
-            return TaskSkippedEvent(xcoms={XCOM_KEY: published})
+            return TaskSkippedEvent(xcoms={XCOM_KEY: published(findings)})
         payload: GatePayload = {
             "outcome": decision.outcome.value,
             "sentence": decision.sentence,
-            "findings": published,
+            "findings": published(findings),
             "told": self.told,
         }
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]

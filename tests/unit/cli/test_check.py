@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,22 +20,6 @@ integrations:
     name: Dana's shop
     owner: {name: Dana Example, email: dana@example.com}
 """
-
-
-@pytest.fixture(autouse=True)
-def _process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Undo what a command does to its process."""
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
-    monkeypatch.setenv("AIRFLOW__LOGGING__LOGGING_LEVEL", "INFO")
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> str:
-    path = tmp_path / "integrations.yaml"
-    path.write_text(REGISTRY)
-    return str(path)
 
 
 def text_of(
