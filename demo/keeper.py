@@ -89,7 +89,7 @@ def end_family(leader: int, first_signal: signal.Signals, grace: float, exit_cod
     _signal_group(leader, first_signal)
     deadline = time.monotonic() + grace
     told = False
-    while family := _descendants():
+    while (family := _descendants()) or not _childless():
         late = time.monotonic() > deadline
         if late or (exit_code is not None and not told):
             told = True
@@ -124,6 +124,17 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
     except ProcessLookupError:
         return
+
+
+def _childless() -> bool:
+    """Whether the kernel knows of no child: a list of processes can miss one that is just being adopted."""
+    if sys.platform != "linux":
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
 
 
 def _adopt_orphans() -> None:
