@@ -185,7 +185,7 @@ class Checker:
         return _Judged(_stamped(finding, began, last, integration), version, credential=credential)
 
     async def _subject(self, integration: Integration, loaded: LoadedType, credential: Credential) -> Subject:
-        ssh_conn_id = credential.get(TUNNEL_EXTRA) if loaded.model.kind == "sql" else ""
+        ssh_conn_id = credential.get(TUNNEL_EXTRA) if loaded.model.kind == "database" else ""
         ssh = await self.connections.get(ssh_conn_id) if ssh_conn_id else None
         return Subject(loaded.model, credential, integration, ssh)
 

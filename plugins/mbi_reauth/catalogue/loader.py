@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from mbi_reauth.catalogue import PACKAGED, CatalogueError, type_ids
-from mbi_reauth.catalogue.model import CatalogueModel, DefaultTable, IntegrationType, SqlProbe
+from mbi_reauth.catalogue.families import FOLDER, Extended, read_extended
+from mbi_reauth.catalogue.model import CatalogueModel, DatabaseProbe, DefaultTable, IntegrationType
 from mbi_reauth.core.classify import Table, classify
-from mbi_reauth.core.document import Document, Fault, quoted, read_document
+from mbi_reauth.core.document import Fault, quoted
 from mbi_reauth.core.evidence import Driver, Endpoint, Evidence
 from mbi_reauth.core.faults import model_faults, nearest
 from mbi_reauth.core.rule import Rule
@@ -33,20 +34,25 @@ class LoadedType:
     model: IntegrationType
 
     def classify(self, evidence: Evidence) -> Finding:
-        """Judge by the type's own rules, then by the default table that fits, else not at all."""
+        """Judge by the type's own rules, then by the default tables that fit, else not at all."""
+        drivers = self._drivers
         return classify(
-            evidence, self.model.rules, type_id=self.id, tables=self._tables(evidence), driver=self._driver
+            evidence,
+            self.model.rules,
+            type_id=self.id,
+            tables=self._tables(evidence),
+            driver=drivers[0] if len(drivers) == 1 else None,
         )
 
     @property
-    def _driver(self) -> Driver | None:
-        return self.model.probe.driver if isinstance(self.model.probe, SqlProbe) else None
+    def _drivers(self) -> Sequence[Driver]:
+        return self.model.probe.drivers if isinstance(self.model.probe, DatabaseProbe) else ()
 
     def _tables(self, evidence: Evidence) -> Sequence[Table]:
-        own = self._driver
-        if own is not None:
-            driver = evidence.driver or own
-            return _tables(driver.value) if driver in (own, Driver.SSH) else ()
+        drivers = self._drivers
+        if drivers:
+            driver = evidence.driver or (drivers[0] if len(drivers) == 1 else None)
+            return _tables(driver.value) if driver in (*drivers, Driver.SSH) and driver else ()
         if evidence.driver is not None:
             return ()  # an API has no database's errors
         if evidence.endpoint is Endpoint.TOKEN:
@@ -62,7 +68,7 @@ def load_type(type_id: str, folder: Path | None) -> LoadedType:
         known = type_ids(folder)
         hint = nearest(type_id[:100], known) or f"; there are {', '.join(sorted(known))}"
         raise CatalogueError(f"There is no integration type {quoted(type_id)}{hint}")
-    return LoadedType(type_id, _load_model(path, path.stat().st_mtime_ns))
+    return LoadedType(type_id, _load_model(path, folder, _version(path, folder)))
 
 
 def load_types(folder: Path | None) -> dict[str, LoadedType]:
@@ -83,7 +89,7 @@ def load_types(folder: Path | None) -> dict[str, LoadedType]:
 
 
 def sample_faults(
-    rules: Sequence[Rule], judge: Callable[[Evidence], Finding], name: str, document: Document
+    rules: Sequence[Rule], judge: Callable[[Evidence], Finding], name: str, document: Extended
 ) -> Iterator[Fault]:
     """Try each rule on its own samples: where another takes one, it is shadowed, or its condition wrong."""
     for number, rule in enumerate(rules):
@@ -95,15 +101,18 @@ def sample_faults(
                 yield document.fault(at, f"rules[{rule.id}]: {message}")
 
 
-def read_model(path: Path, model: type[_Model]) -> tuple[Document, list[Fault], _Model | None]:
-    """Read a file as one of the catalogue's models."""
-    document = read_document(path)
+def read_model(
+    path: Path, model: type[_Model], folder: Path | None = None
+) -> tuple[Extended, list[Fault], _Model | None]:
+    """Read a file, with the families that it extends, as one of the catalogue's models.
+
+    :param folder: a site's own folder, which may have families too
+    """
+    document = read_extended(path, [root for root in (folder, PACKAGED) if root is not None])
     faults = list(document.faults)
     if not isinstance(document.value, dict):
         if not faults:
-            faults.append(
-                Fault(document.file, 0, "must be a mapping; see schema.json beside the packaged types")
-            )
+            faults.append(Fault(path.name, 0, "must be a mapping; see schema.json beside the packaged types"))
         return document, faults, None
     try:
         made = model.model_validate(document.value)
@@ -128,17 +137,23 @@ def _table_faults(path: Path) -> list[Fault]:
     return [*faults, *sample_faults(model.rules, judge, table.name, document)]
 
 
-def _read_type(type_id: str, folder: Path | None) -> tuple[Document, list[Fault], IntegrationType | None]:
+def _read_type(type_id: str, folder: Path | None) -> tuple[Extended, list[Fault], IntegrationType | None]:
     path = _path_of(type_id, folder)
-    return read_model(path or PACKAGED / f"{type_id}.yaml", IntegrationType)
+    return read_model(path or PACKAGED / f"{type_id}.yaml", IntegrationType, folder)
 
 
 @lru_cache(maxsize=256)
-def _load_model(path: Path, _version: int) -> IntegrationType:
-    _, faults, model = read_model(path, IntegrationType)
+def _load_model(path: Path, folder: Path | None, _version: int) -> IntegrationType:
+    _, faults, model = read_model(path, IntegrationType, folder)
     if model is None:
         raise CatalogueError(_message(faults))
     return model
+
+
+def _version(path: Path, folder: Path | None) -> int:
+    """Return the time of the last change; of the site's families too, as any of them may be in it."""
+    families: Iterable[Path] = (folder / FOLDER).glob("*.yaml") if folder is not None else ()
+    return max(each.stat().st_mtime_ns for each in (path, *families))
 
 
 @cache
@@ -161,7 +176,7 @@ def _path_of(type_id: str, folder: Path | None) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _repeated_ids(rules: Sequence[Rule], document: Document) -> Iterator[Fault]:
+def _repeated_ids(rules: Sequence[Rule], document: Extended) -> Iterator[Fault]:
     seen: set[str] = set()
     for number, rule in enumerate(rules):
         if rule.id in seen:
@@ -169,11 +184,11 @@ def _repeated_ids(rules: Sequence[Rule], document: Document) -> Iterator[Fault]:
         seen.add(rule.id)
 
 
-def _contradictions(made: IntegrationType, document: Document) -> Iterator[Fault]:
+def _contradictions(made: IntegrationType, document: Extended) -> Iterator[Fault]:
     """Find what the schema cannot say: parts that do not go together."""
-    if (made.kind == "sql") != isinstance(made.probe, SqlProbe):
+    if (made.kind == "database") != isinstance(made.probe, DatabaseProbe):
         yield document.fault(("probe",), f"probe: a type of kind {made.kind} needs the other kind of probe")
-    if (made.auth.method == "login") != (made.kind == "sql"):
+    if (made.auth.method == "login") != (made.kind == "database"):
         yield document.fault(("auth", "method"), "auth.method: databases, and only they, use login")
     if made.auth.method in ("header", "query") and not made.auth.name:
         yield document.fault(("auth",), f"auth.name: is missing; what is the {made.auth.method} called?")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from mbi_reauth.core.evidence import Driver
 from mbi_reauth.core.rule import (
@@ -23,6 +23,7 @@ from mbi_reauth.core.rule import (
     Scalar,
     Text,
 )
+from mbi_reauth.core.verdict import VERDICT_OF, Cause, Verdict
 
 __all__ = [
     "Auth",
@@ -30,6 +31,7 @@ __all__ = [
     "Condition",
     "Confidence",
     "ConnectionField",
+    "DatabaseProbe",
     "DefaultTable",
     "HttpProbe",
     "IntegrationType",
@@ -38,12 +40,12 @@ __all__ = [
     "OwnerSteps",
     "Paging",
     "Regex",
+    "Repair",
     "Resource",
     "Rule",
     "RuleId",
     "Sample",
     "Scalar",
-    "SqlProbe",
     "Sunset",
     "Text",
 ]
@@ -64,10 +66,10 @@ class Auth(CatalogueModel):
 
     ``basic``: HTTP Basic from ``username`` and ``password`` templates. ``bearer``: the access token, or the
     password. ``header`` and ``query``: a parameter called ``name`` with the template ``value``.
-    ``login``: a database login.
+    ``login``: a database login. ``none``: there is no credential.
     """
 
-    method: Literal["basic", "bearer", "header", "query", "login"]
+    method: Literal["basic", "bearer", "header", "query", "login", "none"]
     username: str = "{login}"
     password: str = "{password}"
     name: str | None = None
@@ -100,10 +102,13 @@ class HttpProbe(CatalogueModel):
     min_interval: int = 0
 
 
-class SqlProbe(CatalogueModel):
-    """Log in and select no row, but every column, of each declared table; without tables, ``SELECT 1``."""
+class DatabaseProbe(CatalogueModel):
+    """Log in and prove the right to read each declared table, or only the login where none is declared.
 
-    driver: Driver
+    Where there are several ``drivers``, the connection's own type says which it is.
+    """
+
+    drivers: Annotated[list[Driver], Field(min_length=1)]
     tunnel: Literal["never", "optional"] = "never"
     cost: str = ""
     min_interval: int = 0
@@ -112,11 +117,12 @@ class SqlProbe(CatalogueModel):
 def _kind_of_probe(probe: Any) -> str:
     """Choose by what is there, so that a fault in one kind is not reported as a fault in the other."""
     given = probe if isinstance(probe, dict) else vars(probe) if hasattr(probe, "__dict__") else {}
-    return "sql" if "driver" in given else "http"
+    return "database" if "drivers" in given else "http"
 
 
 Probe = Annotated[
-    Annotated[HttpProbe, Tag("http")] | Annotated[SqlProbe, Tag("sql")], Discriminator(_kind_of_probe)
+    Annotated[HttpProbe, Tag("http")] | Annotated[DatabaseProbe, Tag("database")],
+    Discriminator(_kind_of_probe),
 ]
 
 
@@ -162,12 +168,54 @@ class Resource(CatalogueModel):
     since_format: str = "{watermark}"
 
 
-class OwnerSteps(CatalogueModel):
-    """What the owner does, a sentence a step: where Airflow holds the credential, and on MBI's own page."""
+def _needs_the_owner(cause: Cause) -> Cause:
+    if VERDICT_OF[cause] is not Verdict.NEEDS_REAUTH:
+        raise ValueError(f"{cause.value} does not need the owner, so there is nothing to repair")
+    return cause
 
-    airflow: Annotated[list[Text], Field(min_length=1)]
-    mbi: Annotated[list[Text], Field(min_length=1)]
+
+Steps = Annotated[list[Text], Field(min_length=1)]
+
+
+class Repair(CatalogueModel):
+    """What the owner puts right first, for one cause.
+
+    ``reconnect``: afterwards the credential is entered again; otherwise the next check finds it repaired.
+    """
+
+    steps: Steps
+    reconnect: bool = True
+    minutes: int | None = None
+
+
+class OwnerSteps(CatalogueModel):
+    """What the owner does, a sentence a step.
+
+    First the ``repair`` of the cause, where there is one; then how the credential is entered again: where
+    Airflow holds it, and on MBI's own page. ``minutes`` is how long it takes.
+    """
+
+    airflow: Steps
+    mbi: Steps
     minutes: int = 2
+    repair: dict[Annotated[Cause, AfterValidator(_needs_the_owner)], Repair] = Field(default_factory=dict)
+
+    def for_cause(self, cause: Cause, held_by: Literal["airflow", "mbi"]) -> list[str]:
+        """List the steps for one cause; at least one."""
+        again = self.mbi if held_by == "mbi" else self.airflow
+        first = self.repair.get(cause)
+        if first is None:
+            return again
+        return [*first.steps, *again] if first.reconnect else first.steps
+
+    def reconnects(self, cause: Cause) -> bool:
+        """Tell whether the credential has to be entered again."""
+        return cause not in self.repair or self.repair[cause].reconnect
+
+    def minutes_for(self, cause: Cause) -> int:
+        """Tell how long the steps take."""
+        first = self.repair.get(cause)
+        return first.minutes if first and first.minutes is not None else self.minutes
 
 
 class Sunset(CatalogueModel):
@@ -181,6 +229,9 @@ class Sunset(CatalogueModel):
 class IntegrationType(CatalogueModel):
     """A kind of third party.
 
+    ``mbi`` is the kind that has nothing of its own to check: what MBI says decides. ``unverified`` are the
+    facts that nobody could check.
+
     Addresses are templates over the connection: ``{base_url}`` (the connection's host where it has one, the
     type's own otherwise), ``{host}``, ``{login}``, ``{account}`` (the registry's, else the extra of that
     name) and ``{extra.<name>}``.
@@ -188,7 +239,7 @@ class IntegrationType(CatalogueModel):
 
     display_name: Text
     docs: Text
-    kind: Literal["http", "sql"]
+    kind: Literal["http", "database", "mbi"]
     base_url: str | None = None
     fidelity: Literal["same_credential", "parallel_grant", "mbi_signal"] = "same_credential"
     connection: dict[str, ConnectionField]
@@ -200,6 +251,7 @@ class IntegrationType(CatalogueModel):
     resources: list[Resource] = Field(default_factory=list)
     owner_steps: OwnerSteps
     sunsets: list[Sunset] = Field(default_factory=list)
+    unverified: list[Text] = Field(default_factory=list)
 
 
 class DefaultTable(CatalogueModel):

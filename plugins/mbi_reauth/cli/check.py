@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbi_reauth.core.verdict import MEANING_OF, Certainty, Finding, Verdict
+from mbi_reauth.core.verdict import MEANING_OF, Cause, Certainty, Finding, Verdict
 
 if TYPE_CHECKING:
     from mbi_reauth.check import Checked
@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_STATUS[Verdict.MISCONFIGURED]
     checked = asyncio.run(_check(integration))
-    sys.stdout.write("\n".join(lines_of(integration, checked, _steps_of(integration))) + "\n")
+    steps = _steps_of(integration, checked.finding.cause)
+    sys.stdout.write("\n".join(lines_of(integration, checked, steps)) + "\n")
     return EXIT_STATUS.get(checked.finding.verdict, 3)
 
 
@@ -62,14 +63,14 @@ async def _check(integration: Integration) -> Checked:
     return await check(integration, api=ReauthApiHook(), connections=AirflowConnections(), max_age=0)
 
 
-def _steps_of(integration: Integration) -> list[str]:
+def _steps_of(integration: Integration, cause: Cause) -> list[str]:
     from mbi_reauth import catalogue, settings
 
     try:
         model = catalogue.load(integration.type, folder=settings.catalogue_folder()).model
     except catalogue.CatalogueError:
         return []
-    return model.owner_steps.mbi if integration.held_by == "mbi" else model.owner_steps.airflow
+    return model.owner_steps.for_cause(cause, integration.held_by)
 
 
 def lines_of(integration: Integration, checked: Checked, steps: list[str]) -> Iterator[str]:

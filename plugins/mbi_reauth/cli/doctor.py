@@ -146,13 +146,13 @@ def _integration(integration: Integration) -> Iterator[Line]:
 
 
 def _driver(integration: Integration, model: IntegrationType, conn_type: str) -> Iterator[Line]:
+    from mbi_reauth.catalogue.model import DatabaseProbe
     from mbi_reauth.probes.database import ENGINES
 
-    wanted = getattr(model.probe, "driver", None)
-    if wanted is None:
+    if not isinstance(model.probe, DatabaseProbe):
         return
     subject = f"driver of {integration.id}"
-    fitting = [name for name, engine in ENGINES.items() if engine.driver is wanted]
+    fitting = [name for name, engine in ENGINES.items() if engine.driver in model.probe.drivers]
     if conn_type not in fitting:
         mend = f"Make the connection one of type {' or '.join(fitting) or 'that this version knows'}."
         yield Line(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 from yaml.constructor import SafeConstructor
@@ -31,6 +31,13 @@ class Fault:
     def __str__(self) -> str:
         """Write it as compilers do."""
         return f"{self.file}:{self.line}: {self.message}" if self.line else f"{self.file}: {self.message}"
+
+
+class Locator(Protocol):
+    """Knows where each part of a document stands."""
+
+    def fault(self, loc: Loc, message: str) -> Fault:
+        """Write a fault about what is at ``loc``."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mbi_reauth.core.document import Document, Fault, Loc, is_noted, quoted
+from mbi_reauth.core.document import Fault, Loc, Locator, is_noted, quoted
 
 _KINDS = {
     "string": "text",
@@ -30,7 +30,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def model_faults(
-    error: ValidationError, document: Document, model: type[BaseModel], *, at: Loc = (), value: Any = None
+    error: ValidationError, document: Locator, model: type[BaseModel], *, at: Loc = (), value: Any = None
 ) -> list[Fault]:
     """Write each of a model's errors as a fault.
 

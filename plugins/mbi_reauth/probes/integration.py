@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from mbi_reauth.catalogue.model import HttpProbe, IntegrationType, SqlProbe
+from mbi_reauth.catalogue.model import DatabaseProbe, HttpProbe, IntegrationType
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
@@ -44,7 +44,7 @@ async def probe(
     question = subject.model.probe
     if isinstance(question, HttpProbe):
         return await _probe_http(subject, question, access_token, timeout, transport)
-    return await _probe_sql(subject, question, timeout)
+    return await _probe_database(subject, question, timeout)
 
 
 async def _probe_http(
@@ -63,16 +63,16 @@ async def _probe_http(
     )
 
 
-async def _probe_sql(subject: Subject, question: SqlProbe, timeout: float) -> Evidence:
+async def _probe_database(subject: Subject, question: DatabaseProbe, timeout: float) -> Evidence:
     # Airflow's hooks and a driver come with these; an API needs neither.
     from mbi_reauth.probes.database import engine_of
     from mbi_reauth.probes.sql import probe_sql_in_thread
 
-    if engine_of(subject.credential).driver is not question.driver:
+    if engine_of(subject.credential).driver not in question.drivers:
         raise MisconfiguredError(
             f"The Airflow connection {subject.credential.conn_id!r} is of type "
             f"{subject.credential.conn_type!r}, but {subject.model.display_name} is a "
-            f"{question.driver.value} database"
+            f"{' or '.join(driver.value for driver in question.drivers)} database"
         )
     tables = subject.integration.tables if subject.integration else ()
     return await probe_sql_in_thread(subject.credential, tables, ssh=subject.ssh, timeout=timeout)

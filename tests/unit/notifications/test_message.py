@@ -12,6 +12,7 @@ import pytest
 
 from mbi_reauth import catalogue
 from mbi_reauth.api.datamodels import IncidentView, NotificationView, RunReference
+from mbi_reauth.catalogue.model import Repair
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import VERDICT_OF, Cause, Finding, Verdict
 from mbi_reauth.notifications.message import WHAT_HAPPENED, compose
@@ -94,10 +95,31 @@ def test_every_step_of_the_catalogue_is_in_the_email_in_order(subtype: str) -> N
     text = " ".join(
         html.unescape(re.sub(r"<[^>]+>", " ", text_of(composed(notification()), subtype))).split()
     )
-    steps = catalogue.load("quickbooks").model.owner_steps.airflow
+    steps = catalogue.load("quickbooks").model.owner_steps.for_cause(Cause.GRANT_INVALID, "airflow")
     places = [text.find(" ".join(step.split())) for step in steps]
     assert -1 not in places
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("subtype", ["plain", "html"])
+def test_an_owner_who_has_nothing_to_enter_is_not_sent_to_the_connection(subtype: str) -> None:
+    model = catalogue.load("quickbooks").model
+    repair = Repair(steps=["Pay the bill."], reconnect=False, minutes=15)
+    steps = model.owner_steps.model_copy(update={"repair": {Cause.ACCOUNT_SUSPENDED: repair}})
+    view = notification(cause=Cause.ACCOUNT_SUSPENDED)
+    text = text_of(
+        compose(
+            view,
+            model.model_copy(update={"owner_steps": steps}),
+            contact="the data team",
+            airflow_url="https://airflow.example.com",
+        ),
+        subtype,
+    )
+    assert "Pay the bill." in text
+    assert "about 15 minutes" in text
+    assert "/connections" not in text
+    assert steps.airflow[0] not in text
 
 
 def test_the_subject_names_the_integration_and_never_changes_with_the_cause() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mbi_reauth.catalogue.model import SqlProbe
+from mbi_reauth.catalogue.model import DatabaseProbe
 from mbi_reauth.core.evidence import Driver
 from mbi_reauth.probes.airflow_value import as_connection
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
@@ -68,7 +68,7 @@ def test_names_are_quoted_part_by_part(conn_type: str, name: str, quoted: str) -
 
 
 def test_another_database_than_the_types_is_for_the_engineer() -> None:
-    model = a_type(kind="sql").model_copy(update={"probe": SqlProbe(driver=Driver.POSTGRESQL)})
+    model = a_type(kind="database").model_copy(update={"probe": DatabaseProbe(drivers=[Driver.POSTGRESQL])})
     with pytest.raises(MisconfiguredError, match="is a postgresql database"):
         asyncio.run(probe(Subject(model, LOGIN)))
 
