@@ -30,8 +30,11 @@ INTEGRATION = Integration.model_validate(
 
 
 def fake_type(type_id: str) -> IntegrationType:
-    """``rotating``, ``static`` and ``none`` are OAuth types that refresh so; ``plain`` has a password."""
-    if type_id not in ("rotating", "static", "none", "plain"):
+    """``rotating``, ``static`` and ``none`` are OAuth types that refresh so; the others have a password.
+
+    ``metered`` wants a minute between two questions.
+    """
+    if type_id not in ("rotating", "static", "none", "plain", "metered"):
         raise MisconfiguredError(f"There is no integration type {type_id!r}")
     description: dict[str, Any] = {
         "display_name": "Vendor",
@@ -44,7 +47,9 @@ def fake_type(type_id: str) -> IntegrationType:
         "rules": [],
         "owner_steps": {"airflow": ["Press the button."], "mbi": ["Press the button."]},
     }
-    if type_id != "plain":
+    if type_id == "metered":
+        description |= {"fidelity": "mbi_signal", "probe": {"url": "{base_url}/me", "min_interval": 60}}
+    elif type_id != "plain":
         description["oauth"] = {
             "authorization_url": "{base_url}/authorize",
             "token_url": "{base_url}/token",

@@ -25,18 +25,14 @@ class Loopback:
 
 
 @contextmanager
-def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[Loopback]:
-    """Answer each connection by ``script(connection, head of the request)``, in a thread of its own."""
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Give each connection to ``serve``, in a thread of its own, until the end; yield the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Loopback(listener.getsockname()[1])
     stopped = threading.Event()
 
     def answer(connection: socket.socket) -> None:
-        with suppress(OSError), connection:
-            wrapped = tls.wrap_socket(connection, server_side=True) if tls else connection
-            head = _head(wrapped)
-            server.requests.append(head)
-            script(wrapped, head)
+        with suppress(OSError, EOFError), connection:
+            serve(connection)
 
     def accept() -> None:
         while not stopped.is_set():
@@ -45,12 +41,40 @@ def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[Lo
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield server
+        yield listener.getsockname()[1]
     finally:
         stopped.set()
         with suppress(OSError):
             listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    """Read so many bytes.
+
+    :raises EOFError: the client is gone
+    """
+    received = bytearray()
+    while len(received) < count:
+        if not (chunk := connection.recv(count - len(received))):
+            raise EOFError
+        received += chunk
+    return bytes(received)
+
+
+@contextmanager
+def serving(script: Script, *, tls: ssl.SSLContext | None = None) -> Iterator[Loopback]:
+    """Answer each connection by ``script(connection, head of the request)``, in a thread of its own."""
+    requests: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        wrapped = tls.wrap_socket(connection, server_side=True) if tls else connection
+        head = _head(wrapped)
+        requests.append(head)
+        script(wrapped, head)
+
+    with listening(serve) as port:
+        yield Loopback(port, requests)
 
 
 def _head(connection: socket.socket) -> bytes:

@@ -86,19 +86,6 @@ def _listens(port: int) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class TlsPostgreSQL:
-    """A server with a certificate that nobody vouches for, and the folder of its files."""
-
-    port: int
-    folder: Path
-
-    @property
-    def log(self) -> str:
-        """What it has logged."""
-        return (self.folder / "log").read_text(errors="replace")
-
-
 _HBA = """
 local all all trust
 hostnossl all plain_only all scram-sha-256
@@ -107,37 +94,73 @@ host all all all scram-sha-256
 """
 
 
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A cluster of files, and an administrator's way to the server that runs on it."""
+
+    port: int
+    folder: Path
+    _programs: dict[str, str]
+
+    @property
+    def data(self) -> Path:
+        """Where its files are."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """What it has logged since it was last started."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    @property
+    def process(self) -> int:
+        """The id of the server's first process."""
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+
+    @contextmanager
+    def running(self, *settings: str) -> Iterator[None]:
+        """Run the server until the end."""
+        own = ("fsync=off", f"unix_socket_directories={self.folder}", "listen_addresses=127.0.0.1")
+        options = [word for setting in (*own, *settings) for word in ("-c", setting)]
+        command = [self._programs["postgres"], "-D", str(self.data), "-p", str(self.port), *options]
+        with running(command, self.port, self.folder / "log"):
+            yield
+
+    def run(self, *statements: str) -> None:
+        """Execute as the administrator, each statement by itself."""
+        psql = [self._programs["psql"], "-h", str(self.folder), "-p", str(self.port), "-U", "admin"]
+        for statement in statements:
+            command = [*psql, "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statement]
+            subprocess.run(command, check=True, capture_output=True)
+
+    def write(self, name: str, text: str = "") -> None:
+        """Write one of the cluster's files."""
+        _write(self.data / name, text, 0o600)
+
+
 @contextmanager
-def tls_postgresql_server(*statements: str) -> Iterator[TlsPostgreSQL]:
-    """Start a PostgreSQL that speaks TLS; ``statements`` are executed first."""
+def postgresql_cluster() -> Iterator[PostgreSQL]:
+    """Create a cluster; its administrator needs no password on the socket file."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     programs = {
         name: binary(*(str(f / name) for f in folders), name) for name in ("initdb", "postgres", "psql")
     }
     with folder_of_nobody() as folder:
-        port, data = free_port(), folder / "data"
-        command = [programs["initdb"], "-D", str(data), "-U", "admin", "-A", "trust", "--no-sync"]
+        cluster = PostgreSQL(free_port(), folder, programs)
+        command = [programs["initdb"], "-D", str(cluster.data), "-U", "admin", "-A", "trust", "--no-sync"]
         subprocess.run(command, check=True, capture_output=True, **unprivileged())
-        _write(data / "pg_hba.conf", _HBA, 0o600)
-        _write(folder / "chain.pem", self_signed_chain().decode(), 0o600)
-        files = [f"ssl_cert_file={folder / 'chain.pem'}", f"ssl_key_file={folder / 'chain.pem'}"]
-        settings = [
-            "ssl=on",
-            *files,
-            "fsync=off",
-            f"unix_socket_directories={folder}",
-            "listen_addresses=127.0.0.1",
-        ]
-        options = [word for setting in settings for word in ("-c", setting)]
-        with running(
-            [programs["postgres"], "-D", str(data), "-p", str(port), *options], port, folder / "log"
-        ):
-            for statement in statements:
-                psql = [programs["psql"], "-h", str(folder), "-p", str(port), "-U", "admin", "-d", "postgres"]
-                subprocess.run(
-                    [*psql, "-v", "ON_ERROR_STOP=1", "-c", statement], check=True, capture_output=True
-                )
-            yield TlsPostgreSQL(port, folder)
+        cluster.write("pg_hba.conf", _HBA)
+        yield cluster
+
+
+@contextmanager
+def tls_postgresql_server(*statements: str) -> Iterator[PostgreSQL]:
+    """Start a PostgreSQL with a certificate that nobody vouches for; ``statements`` are executed first."""
+    with postgresql_cluster() as cluster:
+        cluster.write("chain.pem", self_signed_chain().decode())
+        with cluster.running("ssl=on", "ssl_cert_file=chain.pem", "ssl_key_file=chain.pem"):
+            cluster.run(*statements)
+            yield cluster
 
 
 @dataclass(frozen=True)
@@ -146,6 +169,11 @@ class MariaDB:
 
     port: int
     _socket: Path
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._socket.with_name("log").read_text(errors="replace")
 
     def run(self, *statements: str) -> None:
         """Execute as the administrator."""
@@ -193,6 +221,12 @@ class Sshd:
     user: str
     private_key: str
     host_key: str
+    _folder: Path
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return (self._folder / "log").read_text(errors="replace")
 
 
 _SSHD_CONFIG = """
@@ -200,6 +234,7 @@ Port {port}
 ListenAddress 127.0.0.1
 HostKey {folder}/host_key
 PidFile none
+LogLevel VERBOSE
 AuthorizedKeysFile {folder}/authorized_keys
 StrictModes no
 UsePAM yes
@@ -224,7 +259,7 @@ def ssh_server(further: str = "") -> Iterator[Sshd]:
         _write(folder / "config", _SSHD_CONFIG.format(port=port, folder=folder, further=further), 0o644)
         with running([program, "-D", "-e", "-f", str(folder / "config")], port, folder / "log"):
             user = "nobody" if os.geteuid() == 0 else os.environ.get("USER", "nobody")
-            yield Sshd(port, user, client[0], host[1])
+            yield Sshd(port, user, client[0], host[1], folder)
 
 
 def new_key() -> tuple[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from mbi_reauth import catalogue, settings
@@ -17,11 +17,20 @@ from mbi_reauth.api.datamodels import (
     FindingReport,
     RunReference,
 )
-from mbi_reauth.catalogue.model import HttpProbe
-from mbi_reauth.core.account import accounts_in, with_account
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.verdict import Cause, Certainty, Finding, Verdict
+from mbi_reauth.core.signal import by_signal, proof_in, with_signal
+from mbi_reauth.core.standing import (
+    differs,
+    is_proof,
+    misconfigured,
+    nothing_to_authorize,
+    stamped,
+    timed,
+    unknown,
+    unread,
+)
+from mbi_reauth.core.verdict import Certainty, Finding, Verdict
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
 from mbi_reauth.hooks.connections import (
     AirflowConnections,
@@ -31,9 +40,11 @@ from mbi_reauth.hooks.connections import (
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.database import TUNNEL_EXTRA
 from mbi_reauth.probes.integration import Subject, probe
+from mbi_reauth.probes.judge import judge
 
 if TYPE_CHECKING:
     from mbi_reauth.catalogue.loader import LoadedType
+    from mbi_reauth.catalogue.model import IntegrationType
 
 __all__ = [
     "AirflowConnections",
@@ -94,6 +105,11 @@ async def check(  # noqa: PLR0913 - what a gate can say about a check, all by na
     :param timeout: seconds for each step of the probe
     :param blocked_run: the run that a lost authorization stops
     :param report: tell the app the finding
+
+    Where the registry names a signal of MBI (``mbi_signal``) and the third party accepts the credential, the
+    signal is checked as well; :mod:`mbi_reauth.core.signal` says what it means. It never breaks a check. A
+    type of which its third party wants few questions is asked by one asker in each interval; the others,
+    even with a ``max_age`` of 0, get the last finding, and nobody asks while the app that counts is away.
     """
     checker = Checker(api=api, connections=connections, timeout=timeout, now=now)
     return await checker.check(integration, max_age=max_age, blocked_run=blocked_run, report=report)
@@ -101,10 +117,18 @@ async def check(  # noqa: PLR0913 - what a gate can say about a check, all by na
 
 @dataclass(frozen=True)
 class _Judged:
+    """What a check found; ``last`` is what the app knew before, ``news`` whether it has to be told.
+
+    ``idle``: the type has nothing to check but MBI's signal. ``turn`` is the one that the app has given.
+    """
+
     finding: Finding
     credential_version: int | None = None
-    probed: bool = True
+    news: bool = True
+    idle: bool = False
     credential: Credential | None = None
+    last: Finding | None = None
+    turn: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,15 +164,17 @@ class Checker:
             # A fault of this plugin must not stop anybody's DAG: it is logged, and the extraction decides.
             log.exception("The check of %s failed by a fault of its own", integration.id)
             judged = _Judged(
-                _unknown("fault", "The check itself failed; the log of the check has the reason.")
+                unknown("fault", "The check itself failed; the log of the check has the reason.")
             )
+        judged = await self._signalled(integration, judged, max_age)
         _log(integration, judged)
         checked = Checked(judged.finding, judged.credential_version)
-        if not (report and judged.probed):
+        # Others wait for the answer of whoever had the turn, be it a gate in shadow mode.
+        if not (judged.news and (report or judged.turn)):
             return checked
         stopped = blocked_run if judged.finding.verdict is Verdict.NEEDS_REAUTH else None
         try:
-            return replace(checked, receipt=await self._report(integration, checked, stopped))
+            return replace(checked, receipt=await self._report(integration, judged, stopped))
         except Exception:
             # As above: what was found stands, and the email branch reports it once more.
             log.exception("The finding about %s could not be reported", integration.id)
@@ -165,24 +191,62 @@ class Checker:
         return await self._attempt(integration, max_age)
 
     async def _attempt(self, integration: Integration, max_age: float) -> _Judged:
-        prepared = await self._prepare(CheckRequest(integration=integration))
+        prepared = await self._prepare(CheckRequest(integration=integration, max_age=max_age))
         version = prepared.credential_version if prepared else None
         last = prepared.last_finding if prepared else None
         began = self.now()
         credential = None
         try:
             loaded = self.load(integration.type)
-            age = max(max_age, loaded.model.probe.min_interval) if max_age else 0
-            if last is not None and _proves(last, within=age, at=began):
-                return _Judged(last, version, probed=False)
+            if loaded.model.probe is None:
+                return _Judged(timed(nothing_to_authorize(loaded.id), began), version, idle=True)
+            if (standing := self._standing(loaded.model, prepared, max_age, began)) is not None:
+                return _Judged(standing, version, news=False, last=last)
             credential = await self.connections.get(integration.conn_id)
             subject = await self._subject(integration, loaded, credential)
             finding, version = await self._ask(_Case(integration, loaded, subject), prepared)
         except (MisconfiguredError, catalogue.CatalogueError) as error:
-            finding = _misconfigured(str(error))
+            finding = misconfigured(str(error))
         except ConnectionNotFoundError as error:
-            finding = self._missing(integration, str(error), prepared)
-        return _Judged(_stamped(finding, began, last, integration), version, credential=credential)
+            asked = self.api is None or prepared is not None
+            finding = unread(integration, str(error), last, asked=asked)
+        finding = stamped(finding, began, last, integration)
+        turn = prepared.turn if prepared else None
+        return _Judged(finding, version, credential=credential, last=last, turn=turn)
+
+    def _standing(
+        self, model: IntegrationType, prepared: CheckResponse | None, max_age: float, at: datetime
+    ) -> Finding | None:
+        """Return what holds without asking: a recent proof, or the last word where it is another's turn."""
+        if prepared is not None and prepared.turn is not None:
+            return None
+        last = prepared.last_finding if prepared else None
+        interval = model.probe.min_interval if model.probe else 0
+        if last is not None and is_proof(last, within=max(max_age, interval) if max_age else 0, at=at):
+            return proof_in(last)
+        if not model.turn_seconds or self.api is None:
+            return None
+        if prepared is None:
+            return unknown("no_turn", "Only the app knows when it was last asked, and gives no answer.")
+        return last or unknown("no_turn", "It was asked just now, and nobody has told yet what it said.")
+
+    async def _signalled(self, integration: Integration, judged: _Judged, max_age: float) -> _Judged:
+        """Add what MBI's own signal says, where one is named; whatever becomes of that, the check stands."""
+        finding, signal = judged.finding, integration.signal
+        if finding.verdict is not Verdict.AUTHORIZED or (signal is None and not judged.idle):
+            return judged
+        if signal is None:
+            unnamed = unknown("no_signal", "There is nothing to authorize, and no mbi_signal is named.")
+            return replace(judged, finding=timed(unnamed, finding.checked_at))
+        try:
+            said = (await self.check(signal, max_age=max_age)).finding
+            weighed = by_signal(said, signal) if judged.idle else with_signal(finding, said, signal)
+        except Exception:
+            # As above: the third party was proved, and that stands.
+            log.exception("The signal %s of %s could not be weighed", signal.id, integration.id)
+            return judged
+        news = judged.news or differs(weighed, judged.last)
+        return replace(judged, finding=timed(weighed, finding.checked_at), news=news)
 
     async def _subject(self, integration: Integration, loaded: LoadedType, credential: Credential) -> Subject:
         ssh_conn_id = credential.get(TUNNEL_EXTRA) if loaded.model.kind == "database" else ""
@@ -198,9 +262,7 @@ class Checker:
         if oauth is not None:
             token = token or case.subject.credential.get("access_token")
             if not token and oauth.refresh != "none":
-                return _unknown(
-                    "no_token", "There is no access token, and only the app can get one."
-                ), version
+                return unknown("no_token", "There is no access token, and only the app can get one."), version
         finding = await self._probed(case, token)
         if finding.verdict is not Verdict.NEEDS_REFRESH:
             return finding, version
@@ -211,28 +273,22 @@ class Checker:
         digest = hashlib.sha256(refused.encode()).hexdigest()
         prepared = await self._prepare(CheckRequest(integration=case.integration, refused_token=digest))
         if prepared is None:
-            return _unknown(
+            return unknown(
                 "no_refresh", "The access token was refused, and only the app can refresh it."
             ), version
         version = prepared.credential_version
         if prepared.token_evidence is not None:
             return case.loaded.classify(prepared.token_evidence), version
         if not prepared.access_token:
-            return _unknown("no_refresh", "The access token was refused, and the app has no other."), version
+            return unknown("no_refresh", "The access token was refused, and the app has no other."), version
         finding = await self._probed(case, prepared.access_token)
         if finding.verdict is Verdict.NEEDS_REFRESH:
-            return _unknown("fresh_token_refused", "Even a fresh access token was refused."), version
+            return unknown("fresh_token_refused", "Even a fresh access token was refused."), version
         return finding, version
 
     async def _probed(self, case: _Case, token: str | None) -> Finding:
         evidence = await self.probe(case.subject, access_token=token, timeout=self.timeout)
-        finding = case.loaded.classify(evidence)
-        question = case.loaded.model.probe
-        if finding.verdict is not Verdict.AUTHORIZED or not isinstance(question, HttpProbe):
-            return finding
-        found = accounts_in(evidence, question.account, question.account_format) if question.account else []
-        expected = case.integration.account
-        return with_account(finding, found, expected=expected, type_id=case.loaded.id)
+        return judge(case.loaded, case.subject, evidence, account=case.integration.account, now=self.now())
 
     async def _prepare(self, request: CheckRequest) -> CheckResponse | None:
         if self.api is None:
@@ -250,15 +306,16 @@ class Checker:
             return True
 
     async def _report(
-        self, integration: Integration, checked: Checked, stopped: RunReference | None
+        self, integration: Integration, judged: _Judged, stopped: RunReference | None
     ) -> FindingReceipt | None:
         if self.api is None:
             return None
         report = FindingReport(
             integration=integration,
-            finding=checked.finding,
-            credential_version=checked.credential_version,
+            finding=judged.finding,
+            credential_version=judged.credential_version,
             blocked_run=stopped,
+            turn=judged.turn,
         )
         try:
             return await self.api.report(report)
@@ -266,58 +323,17 @@ class Checker:
             log.warning("The finding about %s is not reported yet. %s", integration.id, error)
             return None
 
-    def _missing(self, integration: Integration, conn_id: str, prepared: CheckResponse | None) -> Finding:
-        # Airflow says "not found" for a secrets backend or an API server that gave no answer, too.
-        last = prepared.last_finding if prepared else None
-        if last is not None and last.proved_at is not None:
-            return _unknown(
-                "connection_unread",
-                f"The Airflow connection {conn_id!r} could not be read, though it worked at "
-                f"{last.proved_at:%Y-%m-%d %H:%M %Z}: it was deleted, or its secrets backend gave no answer.",
-            )
-        if self.api is not None and prepared is None:
-            return _unknown(
-                "connection_unread",
-                f"The Airflow connection {conn_id!r} could not be read; nor is the app there.",
-            )
-        return _misconfigured(
-            f"There is no Airflow connection {conn_id!r}, which the integration {integration.id!r} needs; "
-            "create it"
-        )
-
-
-def _proves(finding: Finding, *, within: float, at: datetime) -> bool:
-    if finding.verdict is not Verdict.AUTHORIZED or finding.proved_at is None:
-        return False
-    return at - finding.proved_at < timedelta(seconds=within)
-
-
-def _stamped(finding: Finding, began: datetime, last: Finding | None, integration: Integration) -> Finding:
-    """Add the times: the check's is when it began, because what it says may be older than its end."""
-    proved = began if finding.verdict is Verdict.AUTHORIZED else last.proved_at if last else None
-    expires = finding.expires_at
-    if expires is None and integration.expires_at is not None:
-        expires = datetime.combine(integration.expires_at, time(), timezone.utc)
-    return finding.model_copy(update={"checked_at": began, "proved_at": proved, "expires_at": expires})
-
-
-def _unknown(rule: str, explanation: str) -> Finding:
-    return Finding(cause=Cause.UNKNOWN, rule=f"check.{rule}", explanation=explanation)
-
-
-def _misconfigured(explanation: str) -> Finding:
-    return Finding(cause=Cause.PROBE_MISCONFIGURED, rule="check.connection", explanation=explanation)
-
 
 def _log(integration: Integration, judged: _Judged) -> None:
     finding = judged.finding
     good = finding.verdict is Verdict.AUTHORIZED
+    old = None if judged.news else finding.proved_at
     log.log(
         logging.INFO if good else logging.WARNING,
         "%s is %s%s: %s%s [%s]",
         integration.full_label,
         finding.verdict.value,
-        "" if judged.probed else f", proved at {finding.proved_at:%Y-%m-%d %H:%M:%S %Z}",
+        f", proved at {old:%Y-%m-%d %H:%M:%S %Z}" if old else "",
         finding.explanation,
         f' It said: "{finding.vendor_words}"' if finding.vendor_words else "",
         finding.rule,

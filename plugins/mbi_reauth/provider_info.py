@@ -33,6 +33,19 @@ _CONNECTION_FIELDS = {
         "Access token expires at", "In UTC; written by the plugin's app.", example="2027-03-01T12:00:00Z"
     ),
     "token_url": _field("Token URL", "Only where it is not the integration type's own."),
+    "subdomain": _field("Subdomain", "Zendesk: what stands before .zendesk.com.", example="example"),
+    "customer_id": _field("Customer ID", "Google Ads: its ten digits.", example="1234567890"),
+    "login_customer_id": _field(
+        "Manager's customer ID",
+        "Google Ads: without a manager account, the customer ID again.",
+        example="1234567890",
+    ),
+    "company": _field("Global company ID", "Adobe Analytics.", example="example0"),
+    "object": _field("Object", "Salesforce and Stripe: what the check reads.", example="Opportunity"),
+    "query_host": _field("Query host", "Mixpanel, in the EU or in India.", example="eu.mixpanel.com"),
+    "figure_id": _field("Figure ID", "MBI: the report that tells how fresh a table is.", example="360531"),
+    "time_zone": _field("Time zone", "MBI: of the account or its tables.", example="America/New_York"),
+    "max_age_hours": _field("Oldest allowed", "MBI: hours since its last update.", example="26"),
 }
 
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+import uvicorn
 
+from demo import connections
+from demo.mailbox import Mailbox
 from demo.source_database import SourceDatabase
+from mbi_reauth.api.app import create_app
 from tests.metadata_db import airflow, connected_to, empty, put_connection
 from tests.postgresql import PASSWORD, create_database
 
@@ -35,3 +42,24 @@ def metadata_db(migrated: str) -> str:
     empty()
     put_connection("mbi_reauth_api", conn_type="generic", password="fake-key-of-the-app")
     return migrated
+
+
+@pytest.fixture
+def app_port(metadata_db: str) -> Iterator[int]:
+    """The plugin's app, over HTTP; the port where it listens."""
+    server = uvicorn.Server(uvicorn.Config(create_app(), host="127.0.0.1", port=0, log_config=None))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    """A mail server, which Airflow's connection names."""
+    with Mailbox() as running:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connections.mailbox(running.port)))
+        yield running

@@ -99,6 +99,12 @@ with dag("misconfigured"), authorized("no_connection"):
 with dag("outage"), authorized("down"):
     extract()
 
+with dag("behind_mbi"), authorized("behind_mbi"):
+    extract()
+
+with dag("behind_mbi_proceeds"), authorized("behind_mbi", on_misconfigured="proceed"):
+    extract()
+
 WAITING: GateOptions = {"on_blocked": "wait", "deferrable": False, "poke_interval": 0.2, "timeout": 1}
 with dag("waits"), authorized("lost_waiting", **WAITING):
     extract()

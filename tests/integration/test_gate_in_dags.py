@@ -19,6 +19,7 @@ import yaml
 from demo import connections
 from demo.mailbox import Mailbox
 from demo.third_party import Switch, ThirdParty
+from tests.mbi import CLIENT_ID, EXPORT_KEY, Mbi, a_job, mbi_server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LOST = ("lost", "lost_mapped", "lost_failing", "lost_waiting", "lost_shadow")
@@ -27,10 +28,12 @@ GATE, EMAIL = "check_authorization", "needs_reauth.email_owner"
 
 
 def registry(path: Path) -> Path:
-    entries = {
+    entries: dict[str, dict[str, Any]] = {
         name: {"type": "shopdemo", "owner": {"name": "Dana Example", "email": f"{name}@example.com"}}
-        for name in ("healthy", "down", "no_connection", *LOST)
+        for name in ("healthy", "down", "no_connection", "behind_mbi", "mbi_updates", *LOST)
     }
+    entries["behind_mbi"] |= {"mbi_signal": "mbi_updates", "conn_id": "healthy"}
+    entries["mbi_updates"]["type"] = "mbi_update_cycle"
     path.write_text(yaml.safe_dump({"integrations": entries}))
     return path
 
@@ -43,6 +46,17 @@ def stored_connections(third_party: ThirdParty, mailbox: Mailbox) -> dict[str, c
     with socket.create_server(("127.0.0.1", 0)) as closed:
         found["down"]["host"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
     return {**found, connections.SMTP: connections.mailbox(mailbox.port)}
+
+
+def mbi_updates(mbi: Mbi) -> connections.Connection:
+    """Make the connection of an MBI account whose last update is years old."""
+    return {
+        "conn_type": "mbireauth",
+        "host": mbi.url,
+        "login": CLIENT_ID,
+        "password": EXPORT_KEY,
+        "extra": {"time_zone": "America/New_York"},
+    }
 
 
 class Airflow:
@@ -98,11 +112,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """Run every DAG of ``gated_dags.py`` once; yield the states of their tasks and the mails that came."""
     home = tmp_path_factory.mktemp("gates") / "home"
     airflow = Airflow(home)
-    with ThirdParty(access_token_lifetime=3600) as third_party, Mailbox() as mailbox:
+    with ThirdParty(access_token_lifetime=3600) as third_party, Mailbox() as mailbox, mbi_server() as mbi:
+        mbi.job = a_job("2020-01-01 00:00:00")
+        stored = {**stored_connections(third_party, mailbox), "mbi_updates": mbi_updates(mbi)}
         airflow.run("-m", "airflow", "db", "migrate")
-        connections.import_all(
-            stored_connections(third_party, mailbox), home=home, environment=airflow.environment
-        )
+        connections.import_all(stored, home=home, environment=airflow.environment)
         app = airflow.serve()
         try:
             output = airflow.run(str(airflow.dags / "gated_dags.py"))
@@ -122,6 +136,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         ("setup_healthy", "success", "success", "skipped"),
         ("setup_lost", "skipped", "skipped", "skipped"),
         ("outage", "success", "success", "skipped"),
+        ("behind_mbi", "failed", "upstream_failed", "skipped"),
+        ("behind_mbi_proceeds", "success", "success", "skipped"),
         ("misconfigured", "failed", "upstream_failed", "skipped"),
         ("fails", "failed", "upstream_failed", "success"),
         ("waits", "failed", "upstream_failed", "skipped"),

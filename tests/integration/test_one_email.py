@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 import pytest
-import uvicorn
 
 from demo.mailbox import Mailbox
-from mbi_reauth.api.app import create_app
 from mbi_reauth.api.datamodels import RunReference
 from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.integration import Integration
@@ -48,28 +43,8 @@ class AppAt:
 
 
 @pytest.fixture
-def app(metadata_db: str) -> Iterator[AppAt]:
-    server = uvicorn.Server(uvicorn.Config(create_app(), host="127.0.0.1", port=0, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield AppAt(server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
-def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
-    with Mailbox() as running:
-        connection = {
-            "conn_type": "smtp",
-            "host": "127.0.0.1",
-            "port": running.port,
-            "extra": {"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"},
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
-        yield running
+def app(app_port: int) -> AppAt:
+    return AppAt(app_port)
 
 
 def tell(app: AppAt, number: int) -> Told | NotSentError:

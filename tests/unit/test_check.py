@@ -285,7 +285,7 @@ def test_a_missing_connection_is_for_the_engineer(
 ) -> None:
     scene = Scene(
         connections=FakeConnections(dict(connections)),
-        model=a_type(kind="sql", auth={"method": "login"}, probe={"url": "x"}),
+        model=a_type(kind="database", auth={"method": "login"}, probe={"url": "x"}),
     )
     finding = scene.check().finding
     assert finding.verdict is Verdict.MISCONFIGURED

@@ -9,6 +9,7 @@ import jsonschema  # type: ignore[import-untyped]
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
+from mbi_reauth import catalogue
 from mbi_reauth.provider_info import get_provider_info
 
 CONNECTION_TYPE = get_provider_info()["connection-types"][0]
@@ -43,6 +44,14 @@ def test_airflows_form_shows_every_field() -> None:
     widgets = ProvidersManager().connection_form_widgets  # type: ignore[no-untyped-call]
     shown = {key for key in widgets if key.startswith("extra__mbireauth__")}
     assert shown == {f"extra__mbireauth__{name}" for name in CONNECTION_TYPE["conn-fields"]}
+
+
+def test_the_form_has_each_field_that_a_packaged_api_asks_for() -> None:
+    of_airflow = {"host", "login", "password"}
+    for name, loaded in catalogue.load_all().items():
+        if loaded.model.kind != "database":
+            fields = set(loaded.model.connection)
+            assert fields <= of_airflow | set(CONNECTION_TYPE["conn-fields"]), name
 
 
 def test_airflow_finds_the_hook_by_the_connection_type() -> None:

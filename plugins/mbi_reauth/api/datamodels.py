@@ -36,31 +36,43 @@ class CheckRequest(ApiModel):
 
     ``refused_token`` is the SHA-256 (hexadecimal) of an access token that the third party has just refused:
     the app refreshes only if that is still the one it holds, so that two askers cause one refresh.
+    ``max_age`` is for how many seconds a proof is trusted: who will not ask the third party needs no turn.
     """
 
     integration: Integration
     refused_token: str | None = None
+    max_age: float = 0
 
 
 class CheckResponse(ApiModel):
     """What the app knows before the probe.
 
     For OAuth types exactly one of ``access_token`` (fresh) and ``token_evidence`` (why there is none) is set.
+
+    Of a type whose third party wants few questions, one asker at a time has the turn: it gets ``turn``, and
+    names it in its report. The others get none, and in ``turn_in`` the seconds until the next one; what
+    ``last_finding`` says is their answer.
     """
 
     credential_version: int
     last_finding: Finding | None = None
     access_token: str | None = None
     token_evidence: Evidence | None = None
+    turn: str | None = None
+    turn_in: float | None = None
 
 
 class FindingReport(ApiModel):
-    """A finding, with the version of the credential it was made with and the run that it blocked, if any."""
+    """A finding, with the version of the credential it was made with and the run that it blocked, if any.
+
+    ``turn`` is the one that the asker had; those who wait for its answer are told.
+    """
 
     integration: Integration
     finding: Finding
     credential_version: int | None = None
     blocked_run: RunReference | None = None
+    turn: str | None = None
 
 
 class IncidentView(ApiModel):

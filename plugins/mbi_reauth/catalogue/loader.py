@@ -13,13 +13,20 @@ from pydantic import ValidationError
 
 from mbi_reauth.catalogue import PACKAGED, CatalogueError, type_ids
 from mbi_reauth.catalogue.families import FOLDER, Extended, read_extended
-from mbi_reauth.catalogue.model import CatalogueModel, DatabaseProbe, DefaultTable, IntegrationType
+from mbi_reauth.catalogue.model import (
+    CatalogueModel,
+    DatabaseProbe,
+    DefaultTable,
+    HttpProbe,
+    IntegrationType,
+)
 from mbi_reauth.core.classify import Table, classify
 from mbi_reauth.core.document import Fault, quoted
 from mbi_reauth.core.evidence import Driver, Endpoint, Evidence
 from mbi_reauth.core.faults import model_faults, nearest
 from mbi_reauth.core.rule import Rule
-from mbi_reauth.core.verdict import Finding
+from mbi_reauth.core.table import in_shape
+from mbi_reauth.core.verdict import VERDICT_OF, Finding, Verdict
 
 DEFAULTS = PACKAGED / "defaults"
 _TYPE_ID = re.compile(r"\w{1,100}")  # more would be no file's name
@@ -35,9 +42,9 @@ class LoadedType:
 
     def classify(self, evidence: Evidence) -> Finding:
         """Judge by the type's own rules, then by the default tables that fit, else not at all."""
-        drivers = self._drivers
+        drivers, probe = self._drivers, self.model.probe
         return classify(
-            evidence,
+            in_shape(evidence, probe.body) if isinstance(probe, HttpProbe) else evidence,
             self.model.rules,
             type_id=self.id,
             tables=self._tables(evidence),
@@ -53,8 +60,8 @@ class LoadedType:
         if drivers:
             driver = evidence.driver or (drivers[0] if len(drivers) == 1 else None)
             return _tables(driver.value) if driver in (*drivers, Driver.SSH) and driver else ()
-        if evidence.driver is not None:
-            return ()  # an API has no database's errors
+        if evidence.driver is not None or self.model.kind == "mbi":
+            return ()  # an API has no database's errors, and what MBI answers is never the owner's to mend
         if evidence.endpoint is Endpoint.TOKEN:
             return _tables("token")
         refreshable = self.model.oauth is not None and self.model.oauth.refresh != "none"
@@ -186,8 +193,7 @@ def _repeated_ids(rules: Sequence[Rule], document: Extended) -> Iterator[Fault]:
 
 def _contradictions(made: IntegrationType, document: Extended) -> Iterator[Fault]:
     """Find what the schema cannot say: parts that do not go together."""
-    if (made.kind == "database") != isinstance(made.probe, DatabaseProbe):
-        yield document.fault(("probe",), f"probe: a type of kind {made.kind} needs the other kind of probe")
+    yield from _unfit_for_its_kind(made, document)
     if (made.auth.method == "login") != (made.kind == "database"):
         yield document.fault(("auth", "method"), "auth.method: databases, and only they, use login")
     if made.auth.method in ("header", "query") and not made.auth.name:
@@ -196,6 +202,19 @@ def _contradictions(made: IntegrationType, document: Extended) -> Iterator[Fault
         yield document.fault(("auth", "method"), "auth.method: an OAuth type uses bearer")
     if made.kind == "http" and made.base_url is None and "host" not in made.connection:
         yield document.fault((), "base_url: is missing; give it, or a connection field called host")
+
+
+def _unfit_for_its_kind(made: IntegrationType, document: Extended) -> Iterator[Fault]:
+    if made.probe is None and made.kind != "mbi":
+        yield document.fault(("probe",), "probe: is missing; only a type of kind mbi has nothing to check")
+    elif (made.kind == "database") != isinstance(made.probe, DatabaseProbe):
+        yield document.fault(("probe",), f"probe: a type of kind {made.kind} needs the other kind of probe")
+    if made.kind != "mbi" and isinstance(made.probe, HttpProbe) and made.probe.fresh is not None:
+        yield document.fault(("probe", "fresh"), "probe.fresh: only a type of kind mbi can be stale")
+    for number, rule in enumerate(made.rules if made.kind == "mbi" else ()):
+        if VERDICT_OF[rule.cause] is Verdict.NEEDS_REAUTH:
+            message = f"rules[{rule.id}].cause: no owner can mend what a type of kind mbi answers"
+            yield document.fault(("rules", number, "cause"), message)
 
 
 def _message(faults: Sequence[Fault]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
+from mbi_reauth.catalogue.resource import Paging, Resource
 from mbi_reauth.core.evidence import Driver
 from mbi_reauth.core.rule import (
     CatalogueModel,
@@ -33,6 +34,7 @@ __all__ = [
     "ConnectionField",
     "DatabaseProbe",
     "DefaultTable",
+    "Fresh",
     "HttpProbe",
     "IntegrationType",
     "JsonType",
@@ -64,14 +66,16 @@ class ConnectionField(CatalogueModel):
 class Auth(CatalogueModel):
     """How a request carries the credential.
 
-    ``basic``: HTTP Basic from ``username`` and ``password`` templates. ``bearer``: the access token, or the
-    password. ``header`` and ``query``: a parameter called ``name`` with the template ``value``.
+    ``basic``: HTTP Basic from ``username`` and ``password`` templates; with ``key_alone``, a connection
+    without a login sends its password as the user name of an empty password. ``bearer``: the access token, or
+    the password. ``header`` and ``query``: a parameter called ``name`` with the template ``value``.
     ``login``: a database login. ``none``: there is no credential.
     """
 
     method: Literal["basic", "bearer", "header", "query", "login", "none"]
     username: str = "{login}"
     password: str = "{password}"
+    key_alone: bool = False
     name: str | None = None
     value: str = "{password}"
 
@@ -88,16 +92,44 @@ class OAuth(CatalogueModel):
     refresh_token_lifetime: str | None = None
 
 
+class Fresh(CatalogueModel):
+    """How recent the times must be that an accepted answer tells; judged after ``authorized``.
+
+    ``path`` leads to a time, to several, or to lists of texts with at least one among them, as the rows of a
+    table are: of a list the latest counts, and the oldest of all decides. ``what`` says what the time is of,
+    in the middle of a sentence. ``zone`` (a name of the IANA database) and ``max_age_hours`` are templates;
+    ``format`` is one of ``strptime``, where times are not written as databases and ISO 8601 write them.
+    ``abbreviation`` is the path to what the third party calls its time zone.
+    """
+
+    path: Text
+    what: Text
+    zone: Text
+    max_age_hours: Text
+    format: str | None = None
+    abbreviation: str | None = None
+
+
 class HttpProbe(CatalogueModel):
-    """The cheapest read-only authenticated request; ``account`` is the path to the account's identity."""
+    """The cheapest read-only authenticated request; ``account`` is the path to the account's identity.
+
+    ``form`` is sent as a web page's form is. ``body`` is the shape of the answer: rules see the cells of a
+    ``csv`` at ``rows.*.*`` and the names of its columns at ``columns.*``. ``facts`` maps what people call a
+    fact to its path in the answer; findings have them, for those who act. ``min_interval`` is in seconds: for
+    so long the last proof is trusted, and of a type of fidelity ``mbi_signal`` whatever the last answer said.
+    """
 
     method: Literal["GET", "POST"] = "GET"
     url: Text
     params: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     json_body: dict[str, Any] | None = None
+    form: dict[str, str] | None = None
+    body: Literal["json", "csv"] = "json"
     account: str | None = None
     account_format: str = "{account}"
+    fresh: Fresh | None = None
+    facts: dict[str, str] = Field(default_factory=dict)
     cost: str = ""
     min_interval: int = 0
 
@@ -124,48 +156,6 @@ Probe = Annotated[
     Annotated[HttpProbe, Tag("http")] | Annotated[DatabaseProbe, Tag("database")],
     Discriminator(_kind_of_probe),
 ]
-
-
-class Paging(CatalogueModel):
-    """How a resource continues.
-
-    ``next_url``: a path to the next page's address. ``link``: the Link header (RFC 8288). ``token``: a path
-    to a token, sent back in ``param``. ``page`` and ``offset``: a number in ``param``, counted in pages or in
-    records, until a page is shorter than ``size``. ``end`` is a path to a value that is true on the last
-    page, for third parties that give a token or an address even there. ``start`` is the first number, where
-    it is not 1 for pages and 0 for offsets; ``format`` is what ``param`` holds, around ``{position}``.
-    """
-
-    style: Literal["none", "next_url", "link", "token", "page", "offset"]
-    path: str | None = None
-    param: str | None = None
-    size: int = 100
-    size_param: str | None = None
-    end: str | None = None
-    start: int | None = None
-    format: str = "{position}"
-
-
-class Resource(CatalogueModel):
-    """Records to extract; ``records`` is the path to their list (``$``: the answer itself is the list).
-
-    ``records_optional``: the third party leaves the list out when it is empty.
-    ``watermark`` is the path, inside a record, of a value that only grows; ``since_param`` is the request
-    parameter that takes it, through ``since_format``.
-    """
-
-    name: RuleId
-    method: Literal["GET", "POST"] = "GET"
-    url: Text
-    params: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    json_body: dict[str, Any] | None = None
-    records: Text
-    records_optional: bool = False
-    paging: Paging
-    watermark: str | None = None
-    since_param: str | None = None
-    since_format: str = "{watermark}"
 
 
 def _needs_the_owner(cause: Cause) -> Cause:
@@ -229,8 +219,9 @@ class Sunset(CatalogueModel):
 class IntegrationType(CatalogueModel):
     """A kind of third party.
 
-    ``mbi`` is the kind that has nothing of its own to check: what MBI says decides. ``unverified`` are the
-    facts that nobody could check.
+    ``mbi`` is the kind of MBI's own APIs and pages: an engineer minds them, so nothing that they answer ever
+    needs an owner, and no default table judges it. Such a type may have no probe; then what the registry's
+    ``mbi_signal`` says decides. ``unverified`` are the facts that nobody could check.
 
     Addresses are templates over the connection: ``{base_url}`` (the connection's host where it has one, the
     type's own otherwise), ``{host}``, ``{login}``, ``{account}`` (the registry's, else the extra of that
@@ -246,12 +237,17 @@ class IntegrationType(CatalogueModel):
     extra_defaults: dict[str, str] = Field(default_factory=dict)
     auth: Auth
     oauth: OAuth | None = None
-    probe: Probe
+    probe: Probe | None = None
     rules: list[Rule]
     resources: list[Resource] = Field(default_factory=list)
     owner_steps: OwnerSteps
     sunsets: list[Sunset] = Field(default_factory=list)
     unverified: list[Text] = Field(default_factory=list)
+
+    @property
+    def turn_seconds(self) -> int:
+        """How far apart two questions must be, whoever asks; 0 where anybody may ask at any time."""
+        return self.probe.min_interval if self.probe is not None and self.fidelity == "mbi_signal" else 0
 
 
 class DefaultTable(CatalogueModel):

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mbi_reauth.core.ticket import ADVICE, engineers_ticket
 from mbi_reauth.core.verdict import MEANING_OF, Cause, Certainty, Finding, Verdict
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def lines_of(integration: Integration, checked: Checked, steps: list[str]) -> It
     for label, fact in facts.items():
         if fact:
             yield f"  {label:<13} {fact}"
-    yield from _what_to_do(finding, steps)
+    yield from (f"  {label:<13} {fact}" for label, fact in finding.facts.items())
+    yield from _what_to_do(integration, finding, steps)
 
 
 def _certainty(finding: Finding) -> str:
@@ -115,11 +117,17 @@ def _actor(finding: Finding, integration: Integration) -> str:
     }.get(finding.verdict, "nobody")
 
 
-def _what_to_do(finding: Finding, steps: list[str]) -> Iterator[str]:
+def _what_to_do(integration: Integration, finding: Finding, steps: list[str]) -> Iterator[str]:
     if finding.verdict is Verdict.AUTHORIZED:
         return
     yield "What to do"
-    if finding.verdict is Verdict.NEEDS_REAUTH and steps:
+    if ticket := engineers_ticket(integration, finding):
+        yield f"  {ADVICE}"
+        yield from ("", *str(ticket).splitlines())
+        return
+    # A key to MBI is an engineer's to renew, by the type's steps too.
+    own_key = finding.cause is Cause.MBI_KEY_REJECTED and integration.signal is None
+    if (finding.verdict is Verdict.NEEDS_REAUTH or own_key) and steps:
         yield from (f"  {number}. {step}" for number, step in enumerate(steps, start=1))
         return
     yield "  " + {

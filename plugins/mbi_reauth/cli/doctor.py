@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_PACKAGES = {"postgres": "airflow.providers.postgres", "mysql": "airflow.providers.mysql"}
+_PACKAGES = {
+    "postgres": "airflow.providers.postgres",
+    "mysql": "airflow.providers.mysql",
+    "mssql": "airflow.providers.microsoft.mssql",
+    "mongo": "airflow.providers.mongo",
+}
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,9 @@ def _integration(integration: Integration) -> Iterator[Line]:
     where = "Airflow: Admin > Connections"
     try:
         model = catalogue.load(integration.type, folder=settings.catalogue_folder()).model
+        if model.probe is None:
+            yield Line(integration.id, "needs no connection")
+            return
         credential = read_connection(integration.conn_id)
         if ssh_conn_id := credential.get("ssh_conn_id"):
             read_connection(ssh_conn_id)

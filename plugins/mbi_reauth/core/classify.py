@@ -95,7 +95,7 @@ def _may_say(rule: Rule, answer: Answer) -> bool:
         named = bool(rule.when.body) and verdict in (Verdict.MISCONFIGURED, Verdict.INDETERMINATE)
         return verdict is Verdict.UNAVAILABLE or named
     if verdict not in _ABOUT_THE_CREDENTIAL:
-        return True
+        return rule.cause is not Cause.MBI_KEY_REJECTED or not answer.from_middlebox
     if _is_about_our_client(answer) or answer.from_middlebox or answer.contradicts_itself:
         return False
     return _driver_tells(verdict, answer) if answer.driver is not None else _http_tells(rule, answer)
@@ -129,6 +129,8 @@ def _http_tells(rule: Rule, answer: Answer) -> bool:
         return promised if accepted else refused and verdict is not Verdict.AUTHORIZED
     if status in (204, 205):
         return False  # neither has a body (RFC 9110 sections 15.3.5 and 15.3.6)
+    if verdict is Verdict.AUTHORIZED and False in answer.values("ok"):
+        return False  # what fails at HTTP 200, as Slack's API does, whatever else the answer has
     # To refresh needs no more than a 401; to accuse or to clear needs the third party's own words.
     named = rule.when.names_words(answer) or (verdict is Verdict.NEEDS_REFRESH and status == 401)
     return named and (accepted or (refused and verdict is not Verdict.AUTHORIZED))

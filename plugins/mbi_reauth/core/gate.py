@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.ticket import ADVICE, engineers_ticket
 from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding, Verdict
 
 XCOM_KEY = "mbi_reauth"
@@ -73,6 +74,12 @@ class GateFinding(BaseModel):
         words = f' It said: "{finding.vendor_words}"' if finding.vendor_words else ""
         return f"{self.integration.full_label} is {finding.verdict.value}: {finding.explanation}{words}"
 
+    @property
+    def told(self) -> str:
+        """The finding for who has to act on it: with the support ticket, where one is due."""
+        ticket = engineers_ticket(self.integration, self.finding)
+        return f"{self.sentence}\n{ADVICE}\n\n{ticket}" if ticket else self.sentence
+
 
 _MEANING = {
     Outcome.PROCEED: "The extraction proceeds.",
@@ -108,7 +115,7 @@ def decide(findings: Mapping[str, GateFinding], policy: GatePolicy) -> Decision:
     """
     outcomes = {key: _outcome(found, policy) for key, found in findings.items()}
     for outcome in (_BLOCKED[policy.on_blocked], Outcome.CONFIRM, Outcome.FAIL, Outcome.WAIT):
-        told = [findings[key].sentence for key, value in outcomes.items() if value is outcome]
+        told = [findings[key].told for key, value in outcomes.items() if value is outcome]
         if told:
             return Decision(outcome, "\n".join(told))
     return Decision(Outcome.PROCEED, "\n".join(found.sentence for found in findings.values()))
@@ -131,6 +138,13 @@ def _outcome(found: GateFinding, policy: GatePolicy) -> Outcome:
             return Outcome(policy.on_indeterminate)
         case _:
             return Outcome.PROCEED
+
+
+def unheeded(findings: Mapping[str, GateFinding], decision: Decision) -> list[str]:
+    """Write what an engineer has to do where the gate ends without failing; one that fails says it itself."""
+    if decision.outcome not in (Outcome.PROCEED, Outcome.SKIP):
+        return []
+    return [found.told for found in findings.values() if engineers_ticket(found.integration, found.finding)]
 
 
 def confirmed_by(first: Finding, second: Finding) -> bool:

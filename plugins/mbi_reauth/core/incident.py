@@ -101,7 +101,7 @@ def decide(known: Known, incident: OpenIncident | None, report: Report, *, now: 
         return Transition(accepted=False, known=known, reason=reason)
     known = _with_finding(known, report.finding, checked_at)
     verdict = report.finding.verdict
-    if verdict is Verdict.AUTHORIZED:
+    if report.finding.proves:
         return Transition(accepted=True, known=replace(known, refusal=None), closes=incident is not None)
     if verdict is Verdict.NEEDS_REAUTH:
         return _refused(known, incident, report.finding.certainty, checked_at, now=now)
@@ -127,12 +127,14 @@ def _older_than_the_last(known: Known, checked_at: datetime) -> str:
 
 
 def _with_finding(known: Known, finding: Finding, checked_at: datetime) -> Known:
-    """Store the finding; what was known of the credential's proof and expiry outlives a poorer one."""
+    """Store the finding; what was known of the proof and of the expiry outlives one that proves nothing."""
     last = known.present_finding
     proved_at = last.proved_at if last is not None else None
-    if finding.verdict is Verdict.AUTHORIZED:
+    if finding.proves:
         proved_at = min(finding.proved_at or checked_at, checked_at)
-    expires_at = finding.expires_at or (last.expires_at if last is not None else None)
+    expires_at = finding.expires_at
+    if expires_at is None and last is not None and not finding.proves:
+        expires_at = last.expires_at
     stored = finding.model_copy(
         update={"checked_at": checked_at, "proved_at": proved_at, "expires_at": expires_at}
     )

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mbi_reauth.core.document import Document, Fault, quoted, read_document
 from mbi_reauth.core.faults import model_faults, nearest
-from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.integration import SIGNAL_TYPES, SIGNALLED_TYPES, Integration
 
 _TOP = "integrations"
 _SHOWN = 50
@@ -80,9 +80,43 @@ def _load(path: Path, _version: tuple[int, int], known_types: frozenset[str]) ->
         if found is not None:
             integrations[entry_id] = found
         _check_type(document, entry_id, entry, known_types, faults)
+        faults += _signal_faults(document, entry_id)
     if faults:
         raise RegistryError(_message(path, faults))
-    return Registry(path, integrations)
+    return Registry(path, {key: _with_signal(entry, integrations) for key, entry in integrations.items()})
+
+
+def _with_signal(entry: Integration, integrations: Mapping[str, Integration]) -> Integration:
+    if entry.mbi_signal is None:
+        return entry
+    return entry.model_copy(update={"signal": integrations[entry.mbi_signal]})
+
+
+def _signal_faults(document: Document, entry_id: str) -> Iterator[Fault]:
+    """Find what is wrong with an entry's signal: it must be there, be one, and have none of its own."""
+    entries = document.value[_TOP]
+    entry, kind = entries[entry_id], _type_of(entries[entry_id])
+    named = entry.get("mbi_signal") if isinstance(entry, dict) else None
+    if named is None and kind in SIGNALLED_TYPES:
+        message = f"is missing; there is nothing else to check of {kind}"
+    elif not isinstance(named, str):
+        return
+    elif kind in SIGNAL_TYPES:
+        message = f"{kind} is a signal itself, and has none"
+    elif named not in entries:
+        hint = nearest(named, [key for key, each in entries.items() if _type_of(each) in SIGNAL_TYPES])
+        message = f"there is no integration {quoted(named)}{hint}"
+    elif _type_of(entries[named]) not in SIGNAL_TYPES:
+        message = f"{quoted(named)} is not of type {' or '.join(sorted(SIGNAL_TYPES))}"
+    else:
+        return
+    at = (_TOP, entry_id, "type" if named is None else "mbi_signal")
+    yield document.fault(at, f"{entry_id}: mbi_signal: {message}")
+
+
+def _type_of(entry: Any) -> str:
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _entries(document: Document, faults: list[Fault]) -> dict[str, Any]:
@@ -111,12 +145,14 @@ def _integration(document: Document, entry_id: str, entry: Any, faults: list[Fau
     if not isinstance(entry, dict):
         faults.append(document.fault(at, f"{entry_id}: must be a mapping with at least type and owner"))
         return None
-    if "id" in entry:
-        faults.append(
-            document.fault((*at, "id"), f"{entry_id}: id: unknown key; the id is {quoted(entry_id)}")
-        )
+    own = {"id": f"the id is {quoted(entry_id)}", "signal": 'did you mean "mbi_signal"?'}
+    faults += [
+        document.fault((*at, key), f"{entry_id}: {key}: unknown key; {hint}")
+        for key, hint in own.items()
+        if key in entry
+    ]
     try:
-        return Integration.model_validate({"conn_id": entry_id, **entry, "id": entry_id})
+        return Integration.model_validate({"conn_id": entry_id, **entry, "id": entry_id, "signal": None})
     except ValidationError as error:
         found = model_faults(error, document, Integration, at=at, value={**entry, "id": entry_id})
         faults += [Fault(each.file, each.line, f"{entry_id}: {each.message}") for each in found]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import Enum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Verdict(str, Enum):
@@ -161,6 +161,9 @@ _CAUSES: dict[Cause, tuple[Verdict, Family, str]] = {
     ),
 }
 
+MBI_FAULTS = frozenset({Cause.MBI_UPDATE_FAILED, Cause.MBI_STALE, Cause.MBI_PAUSED})
+"""What is amiss in MBI itself although every credential was accepted."""
+
 VERDICT_OF: dict[Cause, Verdict] = {cause: facts[0] for cause, facts in _CAUSES.items()}
 FAMILY_OF: dict[Cause, Family] = {cause: facts[1] for cause, facts in _CAUSES.items()}
 MEANING_OF: dict[Cause, str] = {cause: facts[2] for cause, facts in _CAUSES.items()}
@@ -181,7 +184,7 @@ class Finding(BaseModel):
     ``rule`` names what decided, as ``<type or table>.<rule id>``. ``vendor_words`` are the third party's own,
     redacted and shortened. ``checked_at`` is when the evidence was taken, ``proved_at`` when the credential
     last worked, ``expires_at`` when it will stop working if that is known; all are aware. ``retry_after`` is
-    in seconds.
+    in seconds. ``facts`` are what else the answer tells to those who act, by what people call it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -196,6 +199,7 @@ class Finding(BaseModel):
     checked_at: datetime | None = None
     proved_at: datetime | None = None
     expires_at: datetime | None = None
+    facts: dict[str, str] = Field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -206,3 +210,8 @@ class Finding(BaseModel):
     def actor(self) -> Actor:
         """Who must act."""
         return ACTOR_OF[self.verdict]
+
+    @property
+    def proves(self) -> bool:
+        """Whether the third party accepted the credential, whatever MBI's own state is."""
+        return self.verdict is Verdict.AUTHORIZED or self.cause in MBI_FAULTS

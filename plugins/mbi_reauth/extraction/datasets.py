@@ -38,5 +38,5 @@ def resources_of(integration: Integration) -> list[Resource]:
 
 
 def task_id_of(name: str) -> str:
-    """Write a dataset's name as the id of its task: Airflow takes no ``$``, and tables have no ``-``."""
+    """Write a dataset's name as the id of its task: Airflow takes no ``$``, and few tables have a ``-``."""
     return f"extract_{name.replace('$', '-')}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mbi_reauth import settings
+from mbi_reauth.core.evidence import Driver
 from mbi_reauth.core.integration import Integration, Table
 from mbi_reauth.extraction.datasets import dataset
 from mbi_reauth.extraction.landing import Landed, land_batch, land_full_copy, read_cursor
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
+    from pymongo.database import Database
 
     from mbi_reauth.catalogue.model import Resource
 
@@ -54,10 +56,21 @@ def _extract_table(integration: Integration, table: Table, folder: ObjectStorage
 
     engine = engine_of(read_connection(integration.conn_id))
     with database(integration) as opened:
+        if engine.driver is Driver.MONGODB:
+            return _extract_collection(opened, table, folder)
         if not (by := sql.columns_of(table)):
             return land_full_copy(folder, sql.all_lines(opened, table, engine))
         frontier = sql.frontier_of(table, read_cursor(folder, by=by))
         return land_batch(folder, frontier, sql.new_lines(opened, table, engine, frontier))
+
+
+def _extract_collection(opened: Database[Any], table: Table, folder: ObjectStoragePath) -> Landed:
+    from mbi_reauth.extraction import mongodb, sql
+
+    if not (by := sql.columns_of(table)):
+        return land_full_copy(folder, mongodb.all_lines(opened, table))
+    frontier = sql.frontier_of(table, read_cursor(folder, by=by))
+    return land_batch(folder, frontier, mongodb.new_lines(opened, table, frontier))
 
 
 def _extract_resource(integration: Integration, resource: Resource, folder: ObjectStoragePath) -> Landed:
@@ -69,7 +82,11 @@ def _extract_resource(integration: Integration, resource: Resource, folder: Obje
     # Asking again is the transfer's part: it tells the log, and it may repeat a POST that only reads.
     hook = IntegrationHook(integration, limits=Limits(retries=0))
     with closing(hook.get_conn()) as session:
-        transfer = Transfer(session, what=f"{integration.label}, resource {resource.name}")
+        transfer = Transfer(
+            session,
+            what=f"{integration.label}, resource {resource.name}",
+            judge=hook.loaded_type.classify,
+        )
         if not (by := http.columns_of(resource)):
             first = http.first_request(resource, hook.render)
             return land_full_copy(folder, http.all_lines(transfer, resource, first))

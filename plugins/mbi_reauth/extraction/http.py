@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from mbi_reauth.catalogue.model import Resource
+from mbi_reauth.catalogue.resource import WATERMARK, WATERMARK_UTC, Resource
 from mbi_reauth.extraction.cursor import Cursor, Frontier
 from mbi_reauth.extraction.errors import ExtractionError
-from mbi_reauth.extraction.order import compare
+from mbi_reauth.extraction.order import compare, in_utc
 from mbi_reauth.extraction.pages import Pages, at_path
 from mbi_reauth.extraction.rows import to_line
+from mbi_reauth.extraction.stream import records_in
 from mbi_reauth.extraction.transfer import Request, Transfer
 
 
@@ -50,27 +51,35 @@ def first_request(resource: Resource, render: Render, *, since: Any | None = Non
         params={name: render.text(value) for name, value in resource.params.items()},
         headers={name: render.text(value) for name, value in resource.headers.items()},
         json=render.data(resource.json_body) if resource.json_body is not None else None,
+        form=render.data(resource.form) if resource.form is not None else None,
     )
     paging = resource.paging
     if paging.size_param:
         request = request.with_value(paging.size_param, paging.size)
-    if paging.style in ("page", "offset") and paging.param:
+    if paging.counts and paging.param:
         request = request.with_value(paging.param, paging.format)
     if since is not None and resource.since_param:
         # Where both are one parameter, a query in the third party's language, this is the whole of it.
-        since_value = resource.since_format.replace("{watermark}", str(since))
-        request = request.with_value(resource.since_param, since_value)
+        request = request.with_value(resource.since_param, _written(since, resource.since_format))
     return request
 
 
+def _written(since: Any, template: str) -> Any:
+    if template == WATERMARK:
+        return since
+    if WATERMARK_UTC in template:
+        template = template.replace(WATERMARK_UTC, in_utc(since))
+    return template.replace(WATERMARK, str(since))
+
+
 def all_lines(transfer: Transfer, resource: Resource, first: Request) -> Iterator[str]:
-    """Read the whole resource as JSON lines, a page at a time."""
+    """Read the whole resource as JSON lines, a page or, of a stream, a record at a time."""
     for _, line in _records(transfer, resource, first):
         yield line
 
 
 def new_lines(transfer: Transfer, resource: Resource, first: Request, frontier: Frontier) -> Iterator[str]:
-    """Read as JSON lines, a page at a time, the records that earlier batches do not have.
+    """Read as JSON lines, like :func:`all_lines`, the records that earlier batches do not have.
 
     :raises ExtractionError: when a record has no watermark: it could be neither landed once nor left out
     """
@@ -87,6 +96,11 @@ def new_lines(transfer: Transfer, resource: Resource, first: Request, frontier: 
 
 def _records(transfer: Transfer, resource: Resource, first: Request) -> Iterator[tuple[Any, str]]:
     """Yield each record with its line, without those that the previous page had already."""
+    if resource.body != "json":
+        with transfer.stream(first) as answer:
+            for record in records_in(answer, resource):
+                yield record, to_line(record)
+        return
     previous: set[str] = set()
     for page in Pages(transfer, resource, first):
         lines = [to_line(record) for record in page]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -39,6 +39,17 @@ def _rank_of_text(value: str) -> Decimal | datetime | str:
     except ValueError:
         return value
     return moment if isinstance(moment, datetime) else value
+
+
+def in_utc(value: Any) -> str:
+    """Write a watermark as a time in UTC, in whole seconds, ``2026-03-01T10:00:00Z``: itself or just before.
+
+    :raises ExtractionError: when it is no time
+    """
+    moment = _rank(value)
+    if not isinstance(moment, datetime):
+        raise ExtractionError(f"the watermark {value!r} is no time, as {{watermark.utc}} needs")
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def compare(a: Values, b: Values) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -20,7 +20,7 @@ def _datetime(value: datetime) -> str:
     return value.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
-def _portable(value: Any) -> Any:
+def portable(value: Any) -> Any:
     """Turn one value that the JSON encoder does not know into one that it does."""
     if isinstance(value, datetime):
         return _datetime(value)
@@ -34,7 +34,12 @@ def _portable(value: Any) -> Any:
     return value.total_seconds() if isinstance(value, timedelta) else str(value)
 
 
-_ENCODER = json.JSONEncoder(default=_portable, allow_nan=False, separators=(",", ":"), check_circular=False)
+def encoder(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    """Make an encoder of lines, with ``default`` for the values that JSON does not know."""
+    return json.JSONEncoder(default=default, allow_nan=False, separators=(",", ":"), check_circular=False)
+
+
+_ENCODER = encoder(portable)
 
 
 def _finite(value: Any) -> Any:
@@ -48,9 +53,9 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def to_line(row: Row) -> str:
+def to_line(row: Row, encoder: json.JSONEncoder = _ENCODER) -> str:
     """Write a row as one line of JSON, without its newline."""
     try:
-        return _ENCODER.encode(row)
+        return encoder.encode(row)
     except ValueError:
-        return _ENCODER.encode(_finite(row))
+        return encoder.encode(_finite(row))

@@ -9,6 +9,7 @@ from typing import Any
 
 from mbi_reauth.core.evidence import Driver
 from mbi_reauth.core.integration import Table
+from mbi_reauth.extraction import mssql
 from mbi_reauth.extraction.cursor import Cursor, Frontier, Values
 from mbi_reauth.extraction.errors import ExtractionError
 from mbi_reauth.extraction.rows import to_line
@@ -17,6 +18,7 @@ from mbi_reauth.probes.database import Engine
 FETCH_ROWS = 2_000
 """Rows that a fetch asks for; memory holds no more."""
 
+# pymssql reads rows from the server as they are asked for, with any cursor.
 _POSTGRESQL = frozenset({"psycopg2", "psycopg"})
 _MYSQL = frozenset({"MySQLdb", "pymysql"})
 
@@ -24,6 +26,9 @@ _MYSQL = frozenset({"MySQLdb", "pymysql"})
 _BEGIN = {
     Driver.POSTGRESQL: "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     Driver.MYSQL: "START TRANSACTION READ ONLY",
+    # Its default: a row is locked while it is read, and no longer. What is above it would hold writers up, or
+    # must be allowed to the database. No SELECT of it can write.
+    Driver.MSSQL: "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
 }
 
 
@@ -37,7 +42,7 @@ def select(table: Table, engine: Engine, last: Values) -> str:
     statement = f"SELECT * FROM {engine.quoted(table.name)}"  # noqa: S608 - names are checked by the registry and quoted
     if table.watermark is None:
         return statement
-    watermark, *key = (engine.quoted(column) for column in columns_of(table))
+    watermark, *key = (engine.quoted_part(column) for column in columns_of(table))
     order = f" ORDER BY {', '.join((watermark, *key))}"
     if not last:
         return statement + order
@@ -80,16 +85,24 @@ def rows(connection: Any, table: Table, engine: Engine, last: Values) -> Iterato
     with closing(connection.cursor()) as cursor:
         cursor.execute(_BEGIN[engine.driver])
         _refuse_null(cursor, table, engine)
+        statement, values = _question(cursor, table, engine, last)
     with closing(_streaming_cursor(connection)) as cursor:
-        cursor.execute(select(table, engine, last), parameters(table, last))
+        cursor.execute(statement, values)
         columns: list[str] = []
         while fetched := cursor.fetchmany(FETCH_ROWS):
             if not columns:
                 # psycopg2 knows a named cursor's columns only after its first fetch.
                 columns = [column[0] for column in cursor.description]
-            for values in fetched:
-                yield dict(zip(columns, values, strict=True))
+            for fields in fetched:
+                yield dict(zip(columns, fields, strict=True))
     connection.rollback()
+
+
+def _question(cursor: Any, table: Table, engine: Engine, last: Values) -> tuple[str, Values]:
+    if engine.driver is Driver.MSSQL:
+        columns = mssql.columns_of(cursor, engine.quoted(table.name))
+        return mssql.select(table, engine, columns, last), mssql.parameters(parameters(table, last))
+    return select(table, engine, last), parameters(table, last)
 
 
 def _values(row: Mapping[str, Any], by: tuple[str, ...], table: Table) -> Values:
@@ -106,8 +119,12 @@ def _refuse_null(cursor: Any, table: Table, engine: Engine) -> None:
     """Stop rather than lose rows: no comparison ever finds a row whose watermark or key is NULL."""
     if not (by := columns_of(table)):
         return
-    condition = " OR ".join(f"{engine.quoted(column)} IS NULL" for column in by)
-    cursor.execute(f"SELECT 1 FROM {engine.quoted(table.name)} WHERE {condition} LIMIT 1")  # noqa: S608 - quoted
+    condition = " OR ".join(f"{engine.quoted_part(column)} IS NULL" for column in by)
+    source = f"FROM {engine.quoted(table.name)} WHERE {condition}"
+    if engine.driver is Driver.MSSQL:
+        cursor.execute(f"SELECT TOP (1) 1 AS one {source}")
+    else:
+        cursor.execute(f"SELECT 1 {source} LIMIT 1")
     if cursor.fetchone():
         raise ExtractionError(
             f"table {table.name}: {' or '.join(by)} is NULL in some rows, which would never be extracted. "

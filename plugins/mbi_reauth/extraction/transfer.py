@@ -6,12 +6,16 @@ resource and the page.
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import logging
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import IO, Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -23,22 +27,31 @@ from tenacity import (
     wait_exponential_jitter,
 )
 from urllib3 import Retry
-from urllib3.exceptions import InvalidHeader
+from urllib3.exceptions import HTTPError, InvalidHeader
 
+from mbi_reauth.catalogue.resource import POSITION
+from mbi_reauth.core.evidence import Endpoint, Evidence
+from mbi_reauth.core.verdict import Finding, Verdict
 from mbi_reauth.extraction.errors import ExtractionError
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and seconds of silence while reading."""
+STREAM_TIMEOUT = (10.0, 300.0)
+"""The same for a stream: a third party may prepare a whole export before its first byte."""
 ATTEMPTS = 6
+CHUNK = 64 * 1024
+"""Bytes that a read asks for."""
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of one page after decompression."""
+MAX_REFUSAL = 256 * 1024
+"""Bytes that are read of a refusal."""
 MAX_PAUSE = 300.0
 """Seconds to wait at most with a worker's slot in hand; Airflow's own retry is for longer."""
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-POSITION = "{position}"
+Judge = Callable[[Evidence], Finding]
 
 _backoff = wait_exponential_jitter(initial=1, max=60, jitter=1)
 
@@ -53,24 +66,40 @@ class TryAgainError(ExtractionError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask; ``json`` is sent as the body of a POST."""
+    """What to ask; a POST sends ``json`` or ``form`` as its body."""
 
     method: str
     url: str
     params: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     json: dict[str, Any] | None = None
+    form: dict[str, str] | None = None
 
-    def with_value(self, name: str, value: str | int) -> Request:
-        """Set a parameter: in the body where there is one, in the query otherwise."""
+    def with_value(self, name: str, value: Any) -> Request:
+        """Set a parameter: at a dotted path of the JSON body where there is one, in the form or the query."""
         if self.json is not None:
-            return replace(self, json={**self.json, name: value})
+            return replace(self, json=_with(self.json, name, value))
+        if self.form is not None:
+            return replace(self, form={**self.form, name: str(value)})
         return replace(self, params={**self.params, name: str(value)})
+
+    def without(self, names: Iterable[str]) -> Request:
+        """Leave parameters out, wherever they are."""
+        return replace(
+            self,
+            params=_without(self.params, names),
+            json=_without(self.json, names) if self.json is not None else None,
+            form=_without(self.form, names) if self.form is not None else None,
+        )
 
     def at_position(self, position: int) -> Request:
         """Fill in ``{position}``: the number of a page, or of a record."""
-        params = {name: value.replace(POSITION, str(position)) for name, value in self.params.items()}
-        return replace(self, params=params, json=_positioned(self.json, position))
+        return replace(
+            self,
+            params=_texts_at(self.params, position),
+            json=_positioned(self.json, position),
+            form=_texts_at(self.form, position) if self.form is not None else None,
+        )
 
     def at_url(self, url: str) -> Request:
         """Follow an address that the third party gave, relative or whole.
@@ -95,13 +124,23 @@ class Answer:
 
 
 class Transfer:
-    """Asks through one authenticated session, and asks again where that may help."""
+    """Asks through one authenticated session, and asks again where that may help.
+
+    :param what: named in every message
+    :param judge: knows which other answers than HTTP 429 and 503 mean "later" at this third party
+    """
 
     def __init__(
-        self, session: requests.Session, *, what: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        session: requests.Session,
+        *,
+        what: str,
+        judge: Judge | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._session = session
         self._what = what
+        self._judge = judge
         self._retrying = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=_pause,
@@ -119,20 +158,51 @@ class Transfer:
         answer: Answer = self._retrying.copy()(self._ask_once, request)
         return answer
 
+    @contextmanager
+    def stream(self, request: Request) -> Iterator[IO[bytes]]:
+        """Send a request and give the answer as a file, decompressed as it is read.
+
+        Asked again is only until it begins: what comes after that may have been used.
+
+        :raises ExtractionError: when it is refused, never comes, or breaks off
+        """
+        with self._retrying.copy()(self._send, request, STREAM_TIMEOUT) as response:
+            try:
+                yield _decompressed(response)
+            except (HTTPError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+                raise ExtractionError(
+                    f"{self._what}: the answer broke off ({type(error).__name__}). Nothing was landed; a "
+                    "retry starts anew."
+                ) from None
+
     def _ask_once(self, request: Request) -> Answer:
-        try:
-            with self._session.request(
+        with self._send(request, TIMEOUT) as response, self._awaited():
+            return Answer(self._json(response), _next_link(response.headers.get("Link", "")))
+
+    def _send(self, request: Request, timeout: tuple[float, float]) -> requests.Response:
+        with self._awaited():
+            response = self._session.request(
                 request.method,
                 request.url,
                 params=request.params,
                 headers=request.headers,
                 json=request.json,
-                timeout=TIMEOUT,
+                data=request.form,
+                timeout=timeout,
                 allow_redirects=False,
                 stream=True,
-            ) as response:
+            )
+            try:
                 self._refuse(response)
-                return Answer(self._json(response), response.links.get("next", {}).get("url"))
+            except (ExtractionError, requests.RequestException):
+                response.close()
+                raise
+        return response
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        try:
+            yield
         except (
             requests.ConnectionError,
             requests.Timeout,
@@ -147,23 +217,43 @@ class Transfer:
         status = response.status_code
         if status == 200:
             return
-        if status in TRY_AGAIN:
+        finding = self._finding(response)
+        said = f"{self._what}: HTTP {status}"
+        if finding:
+            said += f", {finding.explanation.rstrip('.')}"
+        if status in TRY_AGAIN or (finding and finding.verdict is Verdict.UNAVAILABLE):
             pause = _retry_after(response.headers.get("Retry-After"))
             if pause is not None and pause > MAX_PAUSE:
-                raise ExtractionError(
-                    f"{self._what}: HTTP {status}, and it asks to wait {pause:.0f} s: leave that to a retry"
-                )
-            raise TryAgainError(f"{self._what}: HTTP {status}", pause=pause)
-        if status in (401, 403):
+                raise ExtractionError(f"{said}. It asks to wait {pause:.0f} s: leave that to a retry.")
+            raise TryAgainError(said, pause=pause)
+        if status in (401, 403) or (finding and finding.verdict is Verdict.NEEDS_REAUTH):
             raise ExtractionError(
-                f"{self._what}: HTTP {status}, the credential was refused while extracting. Nothing was "
-                "landed; the next run's gate finds out what that means."
+                f"{said}. The credential was refused while extracting. Nothing was landed; the next run's "
+                "gate finds out what that means."
             )
-        raise ExtractionError(f"{self._what}: HTTP {status}, where 200 was expected")
+        raise ExtractionError(f"{said}. 200 was expected.")
+
+    def _finding(self, response: requests.Response) -> Finding | None:
+        """Judge a refusal as the gate does; of its words, which may quote the request, nothing is kept."""
+        if self._judge is None:
+            return None
+        body = bytearray()
+        for chunk in response.iter_content(CHUNK):
+            body += chunk[: MAX_REFUSAL - len(body)]
+            if len(body) == MAX_REFUSAL:
+                break
+        return self._judge(
+            Evidence(
+                endpoint=Endpoint.PROBE,
+                status_code=response.status_code,
+                headers=dict(response.headers),
+                body=body.decode(errors="replace"),
+            )
+        )
 
     def _json(self, response: requests.Response) -> Any:
         body = bytearray()
-        for chunk in response.iter_content(1 << 16):
+        for chunk in response.iter_content(CHUNK):
             body += chunk
             if len(body) > MAX_BODY:
                 raise ExtractionError(
@@ -178,6 +268,37 @@ class Transfer:
             ) from None
 
 
+def _decompressed(response: requests.Response) -> IO[bytes]:
+    raw = response.raw
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
+    # GzipFile insists on the end of the data, which urllib3 does not miss.
+    raw.decode_content = not packed
+    raw.auto_close = False
+    plain = io.BufferedReader(raw, CHUNK)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=plain) if packed else plain)
+
+
+def _next_link(header: str) -> str | None:
+    """Find the link of relation ``next``; one link may have several relations (RFC 8288 section 3.3)."""
+    for link in requests.utils.parse_header_links(header):
+        if "next" in link.get("rel", "").lower().split():
+            return str(link["url"])
+    return None
+
+
+def _with(body: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    head, _, rest = path.partition(".")
+    return {**body, head: _with(body.get(head) or {}, rest, value) if rest else value}
+
+
+def _without(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name not in names}
+
+
+def _texts_at(given: Mapping[str, str], position: int) -> dict[str, str]:
+    return {name: value.replace(POSITION, str(position)) for name, value in given.items()}
+
+
 def _positioned(value: Any, position: int) -> Any:
     if value == POSITION:
         return position
@@ -185,6 +306,8 @@ def _positioned(value: Any, position: int) -> Any:
         return value.replace(POSITION, str(position))
     if isinstance(value, dict):
         return {name: _positioned(item, position) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_positioned(item, position) for item in value]
     return value
 
 
@@ -207,7 +330,7 @@ def _retry_after(value: str | None) -> float | None:
 def _pause(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.pause if isinstance(error, TryAgainError) else None
-    return _backoff(state) if asked is None else asked
+    return asked or _backoff(state)
 
 
 def _tell(state: RetryCallState) -> None:

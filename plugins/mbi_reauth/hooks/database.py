@@ -22,12 +22,13 @@ def database(
 ) -> Iterator[Any]:
     """Log in as the integration's check does, through its SSH tunnel where it has one.
 
-    Yields the driver's own connection (psycopg, psycopg2, MySQLdb or mysql.connector), which streams: ask for
-    a named cursor, an ``SSCursor`` or an unbuffered cursor. Closes it and the tunnel afterwards.
+    Yields the driver's own connection (psycopg, psycopg2, MySQLdb, mysql.connector or pymssql), which
+    streams: ask for a named cursor, an ``SSCursor`` or an unbuffered cursor; pymssql always does. Of MongoDB
+    it is PyMongo's ``Database``. Closes it and the tunnel afterwards.
 
     :param connection: the integration's Airflow connection, if it has been read already
     :param timeout: seconds for connecting, on each leg
-    :param read_timeout: seconds that MySQL may take between two answers
+    :param read_timeout: seconds that the database may take between two answers; PostgreSQL has no such limit
     :raises MisconfiguredError: the connection lacks something, or a package is missing
     :raises ConnectionNotFoundError: Airflow has no such connection
     :raises TunnelError: the SSH server was not reached, refused the login or could not reach the database

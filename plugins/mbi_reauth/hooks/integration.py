@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.providers.http.hooks.http import HttpHook
-from airflow.sdk import Connection
+from airflow.sdk import Connection, timezone
+from airflow.sdk.exceptions import AirflowException
 
 from mbi_reauth import catalogue, settings
 from mbi_reauth.api.datamodels import CheckRequest
-from mbi_reauth.core.account import accounts_in, with_account
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Finding, Verdict
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
@@ -23,10 +23,12 @@ from mbi_reauth.hooks.session import CredentialAdapter, Limits
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.http import HttpCredential
 from mbi_reauth.probes.integration import Subject, probe
+from mbi_reauth.probes.judge import judge
+from mbi_reauth.probes.secret_values import SecretValues
 from mbi_reauth.probes.template import Templates
 
 if TYPE_CHECKING:
-    from requests import Session
+    from requests import Response, Session
 
     from mbi_reauth.catalogue.loader import LoadedType
 
@@ -119,8 +121,25 @@ class IntegrationHook(HttpHook):
         session.mount("http://", self.adapter)
         return session
 
+    def check_response(self, response: Response) -> None:
+        """Raise on a refusal, as any HTTP hook does; what it logs of the answer has no secret in it."""
+        if response.ok:
+            return
+        reason = self.hide(response.reason or "")
+        self.log.error("HTTP error: %s", reason)
+        self.log.error("%s", self.hide(response.text))
+        raise AirflowException(f"{response.status_code}:{reason}")
+
+    def hide(self, text: str) -> str:
+        """Put stars in the place of what the connection keeps secret, and of what the session sends."""
+        sent = self.adapter.secrets if isinstance(self.adapter, CredentialAdapter) else SecretValues(())
+        return SecretValues.of(self.credential).hide(sent.hide(text))
+
     def test_connection(self) -> tuple[bool, str]:
-        """Probe with what the connection holds; nothing is refreshed, reported or saved."""
+        """Probe with what the connection holds; nothing is refreshed, reported or saved.
+
+        It asks at once, since a person does: also where a third party wants few questions.
+        """
         try:
             finding = self._tested()
         except (MisconfiguredError, catalogue.CatalogueError) as error:
@@ -137,14 +156,10 @@ class IntegrationHook(HttpHook):
     def _tested(self) -> Finding:
         model = self.loaded_type.model
         token = self.credential.get("access_token") or None
-        evidence = _run(probe(Subject(model, self.credential, self.integration), access_token=token))
-        finding = self.loaded_type.classify(evidence)
-        path = getattr(model.probe, "account", None)
-        if finding.verdict is not Verdict.AUTHORIZED or path is None:
-            return finding
-        found = accounts_in(evidence, path, getattr(model.probe, "account_format", "{account}"))
+        subject = Subject(model, self.credential, self.integration)
+        evidence = run_now(probe(subject, access_token=token))
         expected = self.render.account or None
-        return with_account(finding, found, expected=expected, type_id=self.loaded_type.id)
+        return judge(self.loaded_type, subject, evidence, account=expected, now=timezone.utcnow())
 
     def _templates(self, access_token: str | None) -> Templates:
         return Templates(
@@ -178,7 +193,7 @@ class IntegrationHook(HttpHook):
             return stored
         request = CheckRequest(integration=self.integration, refused_token=refused_token)
         try:
-            prepared = _run((self._api or ReauthApiHook()).prepare(request))
+            prepared = run_now((self._api or ReauthApiHook()).prepare(request))
         except ApiError as error:
             if stored is None or refused_token is not None:
                 raise NotAuthorizedError(f"No access token for {self.integration.label}: {error}") from error
@@ -190,7 +205,7 @@ class IntegrationHook(HttpHook):
         return prepared.access_token
 
 
-def _run(work: Coroutine[Any, Any, Result]) -> Result:
+def run_now(work: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine from code without ``await``; in a thread, since the caller may be in an event loop."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, work).result()

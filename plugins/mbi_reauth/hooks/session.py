@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote_plus, urlencode, urlsplit, urlunsplit
 
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
@@ -63,12 +63,17 @@ class CredentialAdapter(HTTPAdapter):
         )
         super().__init__(max_retries=retry)
 
+    @property
+    def secrets(self) -> SecretValues:
+        """What requests carry at present, to be kept out of what is shown of their answers."""
+        return SecretValues(self._credential.values)
+
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> Response:
         """Send a request; without a time limit of its own it gets the session's."""
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = (self._limits.connect, self._limits.read)
         if _origin(request.url or "") not in self._origins:
-            return super().send(request, *args, **kwargs)
+            return self._send_hiding(request, request, *args, **kwargs)
         response = self._send_authenticated(request, *args, **kwargs)
         if response.status_code != 401:
             return response
@@ -85,16 +90,34 @@ class CredentialAdapter(HTTPAdapter):
         if self._credential.params:
             sign = "&" if urlsplit(request.url or "").query else "?"
             authenticated.url = f"{request.url}{sign}{urlencode(self._credential.params)}"
-        secrets = SecretValues(self._credential.values)
-        with hidden_from_logs(secrets):
-            try:
-                response = super().send(authenticated, *args, **kwargs)
-            except RequestException as error:
-                # The client's own message has the address, and so may have the credential.
-                raise type(error)(secrets.hide(str(error)), request=request) from None
+        response = self._send_hiding(authenticated, request, *args, **kwargs)
         response.request = request
         response.url = request.url or ""
+        if "location" in response.headers:
+            # Some echo the query; whoever follows gets the credential anew, if it is theirs at all.
+            response.headers["location"] = _without(response.headers["location"], self._credential.params)
         return response
+
+    def _send_hiding(
+        self, request: PreparedRequest, shown: PreparedRequest, *args: Any, **kwargs: Any
+    ) -> Response:
+        """Send a request; neither the log of it nor an error, which names ``shown``, has the credential."""
+        secrets = self.secrets
+        with hidden_from_logs(secrets):
+            try:
+                return super().send(request, *args, **kwargs)
+            except RequestException as error:
+                # The client's own message has the address, and so may have the credential.
+                failure = type(error)(secrets.hide(str(error)), request=shown)
+        # Outside, so that the client's error does not hang on it as its context.
+        raise failure
+
+
+def _without(address: str, params: Mapping[str, str]) -> str:
+    """Take parameters out of an address's query; the rest of it stays as it is written."""
+    parts = urlsplit(address)
+    kept = [pair for pair in parts.query.split("&") if unquote_plus(pair.partition("=")[0]) not in params]
+    return urlunsplit(parts._replace(query="&".join(kept))) if params else address
 
 
 def _origin(address: str) -> tuple[str, str | None, int | None]:

@@ -32,7 +32,9 @@ class Status(Base):
     ``finding`` is the last accepted finding, made with ``finding_version``. ``credential_version`` is raised
     when ``credential_fingerprint``, a keyed hash of the Airflow connection, changes. ``first_refused_at`` is
     the first ambiguous refusal of ``first_refused_version``. ``refresh_lease`` is held by whoever is asking
-    the token endpoint; ``token_evidence`` is its last answer that brought no token, for those who waited.
+    the token endpoint, or has the turn to ask a third party that wants few questions; until
+    ``refresh_lease_expires_at`` nobody else asks that one, even after its answer. ``token_evidence`` is the
+    token endpoint's last answer that brought no token, for those who waited.
     """
 
     __tablename__ = "mbi_reauth_status"

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from mbi_reauth.api.datamodels import NotificationView
 from mbi_reauth.catalogue.model import IntegrationType
+from mbi_reauth.core.ticket import owners_ticket
 from mbi_reauth.core.verdict import Cause
 
 TEMPLATES = Environment(
@@ -100,15 +101,10 @@ def _button_url(notification: NotificationView, integration_type: IntegrationTyp
 
 
 def _ticket(notification: NotificationView, integration_type: IntegrationType) -> str:
-    integration = notification.integration
-    finding = notification.incident.finding
-    lines = [
-        f"Integration: {integration.label} ({integration_type.display_name})",
-        f"Account: {integration.account}" if integration.account else "",
-        f"Not working since: {notification.incident.opened_at:%Y-%m-%d %H:%M} UTC",
-        f"What we see: {finding.explanation}",
-        f'What it says: "{finding.vendor_words}"' if finding.vendor_words else "",
-        "What we did: re-authorized as described; it is still refused.",
-        f"Reference: {notification.incident.id}",
-    ]
-    return "\n".join(line for line in lines if line)
+    return owners_ticket(
+        notification.integration,
+        notification.incident.finding,
+        third_party=integration_type.display_name,
+        since=notification.incident.opened_at,
+        reference=notification.incident.id,
+    )

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,27 +16,40 @@ from mbi_reauth.probes.credential import Credential, MisconfiguredError
 
 TUNNEL_EXTRA = "ssh_conn_id"
 _LOCAL = "127.0.0.1"  # not "localhost", for which MySQL's clients take a socket file
-_DRIVERS = ("psycopg", "psycopg2", "MySQLdb", "mysql.connector", "pymysql")
+_DRIVERS = ("psycopg", "psycopg2", "MySQLdb", "mysql.connector", "pymysql", "pymssql")
+_HOOKS = {
+    Driver.POSTGRESQL: "airflow.providers.postgres.hooks.postgres",
+    Driver.MYSQL: "airflow.providers.mysql.hooks.mysql",
+    Driver.MSSQL: "airflow.providers.microsoft.mssql.hooks.mssql",
+    Driver.MONGODB: "airflow.providers.mongo.hooks.mongo",
+}
 _KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a connection type of Airflow means here."""
+    """What a connection type of Airflow means here; ``quotes`` stand around names, where they are quoted."""
 
     driver: Driver
     port: int
     extra: str
-    quote: str
+    quotes: str = ""
 
     def quoted(self, name: str) -> str:
         """Quote a table's name, part by part."""
-        return ".".join(f"{self.quote}{part}{self.quote}" for part in name.split("."))
+        return ".".join(map(self.quoted_part, name.split(".")))
+
+    def quoted_part(self, name: str) -> str:
+        """Quote a name that has no parts, as a column's."""
+        opening, closing = self.quotes[0], self.quotes[1]
+        return f"{opening}{name.replace(closing, 2 * closing)}{closing}"
 
 
 ENGINES = {
-    "postgres": Engine(Driver.POSTGRESQL, 5432, "postgres", '"'),
-    "mysql": Engine(Driver.MYSQL, 3306, "mysql", "`"),
+    "postgres": Engine(Driver.POSTGRESQL, 5432, "postgres", '""'),
+    "mysql": Engine(Driver.MYSQL, 3306, "mysql", "``"),
+    "mssql": Engine(Driver.MSSQL, 1433, "mssql", "[]"),
+    "mongo": Engine(Driver.MONGODB, 27017, "mongo"),
 }
 
 
@@ -64,28 +77,43 @@ def open_database(
 ) -> Iterator[Any]:
     """Log in once; yield the driver's connection, and close it and the tunnel afterwards.
 
+    MongoDB's is PyMongo's ``Database``, which logs in with its first question.
+
     :param ssh: the connection of the SSH server to go through
     :param timeout: seconds for connecting, on each leg
-    :param read_timeout: seconds that MySQL may take for one answer; PostgreSQL has no such limit
+    :param read_timeout: seconds that the database may take for one answer; PostgreSQL has no such limit
     :raises MisconfiguredError: the connection lacks something, or a package is missing
     :raises TunnelError: the tunnel failed
     """
     engine = engine_of(credential)
-    for name in ("host", "login"):
+    _refuse_incomplete(credential, engine)
+    require_packages(credential)
+    with nullcontext(None) if ssh is None else _tunnel(ssh, credential, engine, timeout) as port:
+        target = credential if port is None else _through(credential, engine, port)
+        own = {name: value for name, value in target.extra.items() if name != TUNNEL_EXTRA}
+        seconds, read_seconds = (max(1, math.ceil(limit)) for limit in (timeout, read_timeout))
+        connect = _CONNECT[engine.driver]
+        with connect(replace(target, extra=own), seconds, read_seconds) as connection:
+            yield connection
+
+
+def _refuse_incomplete(credential: Credential, engine: Engine) -> None:
+    # A MongoDB may run without authorization, and then needs no login.
+    needed = ("host", "schema") if engine.driver is Driver.MONGODB else ("host", "login")
+    for name in needed:
         if not credential.has(name):
             raise MisconfiguredError(
                 f"The Airflow connection {credential.conn_id!r} has no {name}; fill it in"
             )
-    with nullcontext(None) if ssh is None else _tunnel(ssh, credential, engine, timeout) as port:
-        target = credential if port is None else _through(credential, engine, port)
-        seconds, read_seconds = (max(1, math.ceil(limit)) for limit in (timeout, read_timeout))
-        with closing(_connect(target, engine, seconds, read_seconds)) as connection:
-            yield connection
 
 
 def _tunnel(ssh: Credential, credential: Credential, engine: Engine, timeout: float) -> Any:
     from mbi_reauth.probes.ssh import tunnel
 
+    if engine.driver is Driver.MONGODB:
+        from mbi_reauth.probes.mongodb import refuse_what_no_tunnel_carries
+
+        refuse_what_no_tunnel_carries(credential)
     return tunnel(ssh, host=credential.host, port=credential.port or engine.port, timeout=timeout)
 
 
@@ -93,36 +121,58 @@ def _through(credential: Credential, engine: Engine, port: int) -> Credential:
     if engine.driver is Driver.POSTGRESQL:
         # The host stays, because the server's certificate is verified against it.
         return replace(credential, port=port, extra={**credential.extra, "hostaddr": _LOCAL})
+    if engine.driver is Driver.MONGODB:
+        from mbi_reauth.probes.mongodb import through_tunnel
+
+        return through_tunnel(credential, port)
     return replace(credential, host=_LOCAL, port=port)
 
 
-def _connect(credential: Credential, engine: Engine, timeout: int, read_timeout: int) -> Any:
-    own = {name: value for name, value in credential.extra.items() if name != TUNNEL_EXTRA}
-    if engine.driver is Driver.MYSQL:
-        return _connect_mysql(replace(credential, extra=own), engine, timeout, read_timeout)
-    # What the connection says itself goes before; libpq then gives up on a peer that vanished.
-    limits = {"connect_timeout": timeout, "tcp_user_timeout": timeout * 1000, **_KEEPALIVES}
-    return _connect_postgresql(replace(credential, extra={**limits, **own}), engine)
+def _connect_sql_server(
+    credential: Credential, timeout: int, read_timeout: int
+) -> AbstractContextManager[Any]:
+    from mbi_reauth.probes.sql_server import log_in
+
+    # The hook would give the driver the port "None".
+    target = replace(credential, port=credential.port or ENGINES["mssql"].port)
+    return closing(log_in(target, timeout=timeout, read_timeout=read_timeout))
 
 
-def _connect_mysql(credential: Credential, engine: Engine, timeout: int, read_timeout: int) -> Any:
-    _require(_mysql_client(credential), engine)
-    _require("airflow.providers.mysql.hooks.mysql", engine)
+def _connect_mongodb(credential: Credential, timeout: int, read_timeout: int) -> AbstractContextManager[Any]:
+    from mbi_reauth.probes.mongodb import opened
+
+    return opened(credential, timeout=timeout, read_timeout=read_timeout)
+
+
+def _connect_mysql(credential: Credential, timeout: int, read_timeout: int) -> AbstractContextManager[Any]:
     from mbi_reauth.probes.airflow_value import as_connection
     from mbi_reauth.probes.mysql_hook import BoundedMySqlHook
 
     hook = BoundedMySqlHook(
         connection=as_connection(credential), connect_timeout=timeout, read_timeout=read_timeout
     )
-    return hook.get_conn()
+    return closing(hook.get_conn())
 
 
-def _connect_postgresql(credential: Credential, engine: Engine) -> Any:
+def _connect_postgresql(credential: Credential, timeout: int, _: int) -> AbstractContextManager[Any]:
+    # What the connection says itself goes before; libpq then gives up on a peer that vanished.
+    limits = {"connect_timeout": timeout, "tcp_user_timeout": timeout * 1000, **_KEEPALIVES}
+    return closing(_log_in_once(replace(credential, extra={**limits, **credential.extra})))
+
+
+_CONNECT = {
+    Driver.POSTGRESQL: _connect_postgresql,
+    Driver.MYSQL: _connect_mysql,
+    Driver.MSSQL: _connect_sql_server,
+    Driver.MONGODB: _connect_mongodb,
+}
+
+
+def _log_in_once(credential: Credential) -> Any:
     """Connect encrypted where the server can, as libpq prefers by itself.
 
     But libpq repeats a login that was refused, without encryption; a wrong password would count twice.
     """
-    _require("airflow.providers.postgres.hooks.postgres", engine)
     if "sslmode" in credential.extra or "PGSSLMODE" in os.environ:
         return _log_in(credential)
     try:
@@ -165,9 +215,18 @@ def _mysql_client(credential: Credential) -> str:
     return modules[client]
 
 
-def _require(module: str, engine: Engine) -> None:
+def require_packages(credential: Credential) -> None:
+    """Import what the connection's type of database needs.
+
+    :raises MisconfiguredError: it is not installed; the message has the line to type
+    """
+    engine = engine_of(credential)
+    modules = [_HOOKS[engine.driver]]
+    if engine.driver is Driver.MYSQL:
+        modules.insert(0, _mysql_client(credential))
     try:
-        importlib.import_module(module)
+        for module in modules:
+            importlib.import_module(module)
     except ImportError:
         raise MisconfiguredError(
             f"A {engine.driver.value} source needs a package: pip install 'mbi-reauth[{engine.extra}]'"

@@ -47,12 +47,17 @@ class HttpCredential:
         :raises MisconfiguredError: the connection lacks a field that it needs
         """
         if auth.method == "basic":
-            pair = f"{templates.secret(auth.username)}:{templates.secret(auth.password)}"
+            username, password = auth.username, auth.password
+            if auth.key_alone and not templates.has("login"):
+                username, password = password, ""
+            pair = f"{templates.secret(username)}:{templates.secret(password)}"
             return cls(headers={"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"})
         if auth.method == "login":
             raise MisconfiguredError(
                 f"The Airflow connection {templates.conn_id!r} is to a database, not an API"
             )
+        if auth.method == "none":
+            return cls()
         if auth.method == "query":
             return cls(params={auth.name or "": templates.secret(auth.value)})
         if auth.method == "bearer":
@@ -116,10 +121,11 @@ def _request(
     }
     params = {name: templates.text(value) for name, value in probe.params.items()} | credential.params
     body = templates.data(probe.json_body) if probe.json_body is not None else None
+    form = templates.data(probe.form) if probe.form is not None else None
     try:
         url = httpx.URL(templates.url(probe.url))
         request = client.build_request(
-            probe.method, url.copy_merge_params(params), headers=headers, json=body
+            probe.method, url.copy_merge_params(params), headers=headers, json=body, data=form
         )
     except (httpx.InvalidURL, UnicodeError):
         request = None

@@ -44,6 +44,8 @@ async def probe(
     question = subject.model.probe
     if isinstance(question, HttpProbe):
         return await _probe_http(subject, question, access_token, timeout, transport)
+    if question is None:
+        raise MisconfiguredError(f"{subject.model.display_name} has nothing to ask")
     return await _probe_database(subject, question, timeout)
 
 
@@ -66,7 +68,7 @@ async def _probe_http(
 async def _probe_database(subject: Subject, question: DatabaseProbe, timeout: float) -> Evidence:
     # Airflow's hooks and a driver come with these; an API needs neither.
     from mbi_reauth.probes.database import engine_of
-    from mbi_reauth.probes.sql import probe_sql_in_thread
+    from mbi_reauth.probes.database_probe import probe_database
 
     if engine_of(subject.credential).driver not in question.drivers:
         raise MisconfiguredError(
@@ -75,4 +77,4 @@ async def _probe_database(subject: Subject, question: DatabaseProbe, timeout: fl
             f"{' or '.join(driver.value for driver in question.drivers)} database"
         )
     tables = subject.integration.tables if subject.integration else ()
-    return await probe_sql_in_thread(subject.credential, tables, ssh=subject.ssh, timeout=timeout)
+    return await probe_database(subject.credential, tables, ssh=subject.ssh, timeout=timeout)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from datetime import datetime
 from typing import Any
 
 from mbi_reauth.core.evidence import Driver, Endpoint, Evidence, TransportFailure
 from mbi_reauth.core.integration import Table
 from mbi_reauth.probes.credential import Credential
 from mbi_reauth.probes.database import Engine, driver_errors, engine_of, open_database
+from mbi_reauth.probes.expiry import expiry_of
 from mbi_reauth.probes.secret_values import SecretValues
 from mbi_reauth.probes.ssh import TunnelError
 
@@ -31,6 +30,19 @@ _MYSQL_FAILURES = {
     2026: TransportFailure.TLS,
     2055: TransportFailure.CONNECTION_RESET,
 }
+# DB-Library's own numbers (FreeTDS, include/sybdb.h).
+_MSSQL_FAILURES = {
+    20003: TransportFailure.TIMEOUT,
+    20004: TransportFailure.CONNECTION_RESET,
+    20006: TransportFailure.CONNECTION_RESET,
+    20009: TransportFailure.CONNECTION_REFUSED,
+    20013: TransportFailure.DNS,
+    20017: TransportFailure.CONNECTION_RESET,
+    20047: TransportFailure.CONNECTION_RESET,
+}
+_NUMBERED = {Driver.MYSQL: _MYSQL_FAILURES, Driver.MSSQL: _MSSQL_FAILURES}
+_NOT_CONNECTED = 20009
+_TOO_LATE = re.compile(r"timed out|now in progress")
 # libpq has no error numbers; these are its own messages, never the server's.
 _POSTGRESQL_FAILURES = (
     (re.compile(r"timeout expired|connection timeout|Connection timed out"), TransportFailure.TIMEOUT),
@@ -46,58 +58,46 @@ def probe_sql(
 ) -> Evidence:
     """Log in once and prove the right to read every column of each table; without tables, ``SELECT 1``.
 
-    Blocks; connecting and each statement may take ``timeout`` seconds.
+    Blocks; connecting and each statement may take ``timeout`` seconds. The body of a success is
+    ``{"readable": true}``, with ``expires_at`` (ISO 8601, UTC) where the server tells when the password ends.
 
     :raises MisconfiguredError: the connection lacks something, or a package is missing
     """
     engine = engine_of(credential)
+    body: dict[str, Any] = {"readable": True}
     try:
         with (
             open_database(credential, ssh=ssh, timeout=timeout, read_timeout=timeout) as connection,
-            _deadline(connection, engine, timeout * (1 + len(tables))),
+            _deadline(connection, engine, timeout * (3 + len(tables))),
         ):
-            _read(connection, engine, tables, timeout)
+            if expires_at := _read(connection, engine, tables, timeout):
+                body["expires_at"] = expires_at.isoformat()
     except TunnelError as error:
         return error.evidence
     except driver_errors() as error:
         return evidence_of(error, engine, SecretValues.of(credential))
-    return Evidence(endpoint=Endpoint.PROBE, driver=engine.driver, body={"readable": True})
+    return Evidence(endpoint=Endpoint.PROBE, driver=engine.driver, body=body)
 
 
-async def probe_sql_in_thread(
-    credential: Credential, tables: Sequence[Table], *, ssh: Credential | None = None, timeout: float = 10
-) -> Evidence:
-    """Run :func:`probe_sql` beside the event loop; stop waiting when all its limits must have passed."""
-    probe = partial(probe_sql, credential, tables, ssh=ssh, timeout=timeout)
-    legs = 2 + len(tables) + (3 if ssh else 0)
-    running = asyncio.get_running_loop().run_in_executor(_threads(), probe)
-    try:
-        return await asyncio.wait_for(running, legs * timeout)
-    except asyncio.TimeoutError:
-        driver = engine_of(credential).driver
-        return Evidence(endpoint=Endpoint.PROBE, driver=driver, failure=TransportFailure.TIMEOUT)
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    # Of our own: slow databases must not use up the few threads that Airflow's triggers share.
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="mbi_reauth_sql")
-
-
-def _read(connection: Any, engine: Engine, tables: Sequence[Table], timeout: float) -> None:
+def _read(connection: Any, engine: Engine, tables: Sequence[Table], timeout: float) -> datetime | None:
+    """Read nothing of each table, and then when the password ends."""
     cursor = connection.cursor()
     if engine.driver is Driver.POSTGRESQL:
         # Not by the start-up packet's options, which PgBouncer refuses.
         cursor.execute(f"SET LOCAL statement_timeout = {int(timeout * 1000)}")
     if not tables:
-        cursor.execute("SELECT 1")
+        cursor.execute("SELECT 1 AS one")  # pymssql gives no rows of a column without a name
         cursor.fetchall()
     for table in tables:
         # All columns, since a grant may cover a few only; no row, so that nothing is read.
         cursor.execute(f"SELECT * FROM {engine.quoted(table.name)} WHERE 1 = 0")  # noqa: S608 - quoted
         cursor.fetchall()
-    cursor.close()
-    connection.rollback()
+    expires_at = expiry_of(cursor, engine.driver)
+    # The login is proved: a connection that breaks from here on says nothing against it.
+    with suppress(*driver_errors()):
+        cursor.close()
+        connection.rollback()
+    return expires_at
 
 
 @contextmanager
@@ -123,11 +123,7 @@ def _shut_down(connection: Any) -> None:
 
 def evidence_of(error: Exception, engine: Engine, secrets: SecretValues) -> Evidence:
     """Read a driver's error; the drivers keep number and SQLSTATE in different places."""
-    code = getattr(error, "errno", None)
-    if code is None and error.args and isinstance(error.args[0], int):
-        code = error.args[0]
-    numbered = error.args[1] if code is not None and len(error.args) > 1 else error
-    message = str(getattr(error, "msg", None) or numbered).strip()
+    code, message = _told(error, engine)
     return Evidence(
         endpoint=Endpoint.PROBE,
         driver=engine.driver,
@@ -138,13 +134,28 @@ def evidence_of(error: Exception, engine: Engine, secrets: SecretValues) -> Evid
     )
 
 
+def _told(error: Exception, engine: Engine) -> tuple[int | None, str]:
+    """Read an error's number and its words."""
+    if engine.driver is Driver.MSSQL:
+        from mbi_reauth.probes.sql_server import told
+
+        return told(error) or (None, str(error).strip())
+    code = getattr(error, "errno", None)
+    if code is None and error.args and isinstance(error.args[0], int):
+        code = error.args[0]
+    numbered = error.args[1] if code is not None and len(error.args) > 1 else error
+    return code, str(getattr(error, "msg", None) or numbered).strip()
+
+
 def _is_timeout(error: Exception) -> bool:
     """Tell by its class: psycopg and mysql.connector have some for it, without a number."""
     return any("Timeout" in cls.__name__ for cls in type(error).__mro__)
 
 
 def _failure_of(engine: Engine, code: int | None, message: str) -> TransportFailure | None:
-    if engine.driver is Driver.MYSQL:
-        return _MYSQL_FAILURES.get(code) if code is not None else None
+    if engine.driver is not Driver.POSTGRESQL:
+        if code == _NOT_CONNECTED and _TOO_LATE.search(message):
+            return TransportFailure.TIMEOUT
+        return _NUMBERED[engine.driver].get(code or 0)
     found = (failure for pattern, failure in _POSTGRESQL_FAILURES if pattern.search(message))
     return None if "FATAL" in message else next(found, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
@@ -13,12 +14,14 @@ from mbi_reauth.probes.credential import Credential, MisconfiguredError
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.\w+)?)\}")
 _SECRETS = ("password", "access_token")
+_DAYS_AGO = re.compile(r"days_ago\.(\d{1,4})")
 
 
 class Templates:
     """Fills templates in for one integration; secrets only where they authenticate.
 
     :param access_token: a fresh one, for OAuth types; then it also stands for ``{password}``
+    :param today: the date, in UTC, that ``{days_ago.30}`` counts from
     """
 
     def __init__(
@@ -28,11 +31,13 @@ class Templates:
         *,
         integration: Integration | None = None,
         access_token: str | None = None,
+        today: date | None = None,
     ) -> None:
         self._type = integration_type
         self._credential = credential
         self._integration = integration
         self._secret = access_token or credential.password or credential.get("access_token")
+        self._today = today or datetime.now(timezone.utc).date()
 
     @property
     def conn_id(self) -> str:
@@ -44,6 +49,10 @@ class Templates:
         """The registry's account, else the connection's."""
         registered = self._integration.account if self._integration else None
         return registered or self._extra("account")
+
+    def has(self, name: str) -> bool:
+        """Whether the connection, or the type's defaults, give a placeholder a value."""
+        return bool(self._value(name))
 
     def url(self, template: str) -> str:
         """Render an address; what is not at its front is quoted, so that a value cannot change the host."""
@@ -100,6 +109,8 @@ class Templates:
             return self.account
         if name in _SECRETS:
             return self._secret
+        if ago := _DAYS_AGO.fullmatch(name):
+            return (self._today - timedelta(days=int(ago[1]))).isoformat()
         return self._extra(name) if name.startswith("extra.") else self._credential.get(name)
 
     def _base_url(self) -> str:

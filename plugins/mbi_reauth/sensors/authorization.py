@@ -28,6 +28,7 @@ from mbi_reauth.core.gate import (
     Outcome,
     decide,
     published,
+    unheeded,
 )
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding
@@ -127,6 +128,8 @@ class AuthorizationSensor(BaseSensorOperator):
     def _conclude(self, context: Context, decision: Decision, findings: Mapping[str, GateFinding]) -> bool:
         context["ti"].xcom_push(key=XCOM_KEY, value=published(findings))
         self.log.info("%s", decision.meaning)
+        for advice in unheeded(findings, decision):
+            self.log.warning("%s", advice)
         if decision.outcome is Outcome.CONFIRM and self.reschedule and not _remembered(findings):
             self.log.warning("Nobody could remember this refusal until a second one; the extraction proceeds")
             return True

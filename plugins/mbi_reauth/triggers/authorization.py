@@ -16,6 +16,7 @@ from mbi_reauth.core.gate import (
     Outcome,
     decide,
     published,
+    unheeded,
 )
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import CONFIRM_AFTER
@@ -108,6 +109,8 @@ class AuthorizationTrigger(BaseTrigger):
             decision = decide(findings, policy)
             if decision.outcome is not said:
                 self.log.info("%s", decision.line)
+                for advice in unheeded(findings, decision):
+                    self.log.warning("%s", advice)
             said = decision.outcome
             blocked = {key for key, found in findings.items() if found.blocks}
             told &= blocked  # an authorization that is lost once more is news

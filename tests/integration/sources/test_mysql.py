@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import socket
 import time
@@ -11,16 +13,18 @@ from typing import Any
 
 import pytest
 
-from mbi_reauth import catalogue
-from mbi_reauth.core.evidence import Evidence, TransportFailure
+from mbi_reauth.check import Checker
+from mbi_reauth.core.evidence import Driver, Evidence, TransportFailure
 from mbi_reauth.core.integration import Table
-from mbi_reauth.core.verdict import Cause
+from mbi_reauth.core.verdict import Cause, Verdict
 from mbi_reauth.hooks.database import database
 from mbi_reauth.probes.airflow_value import as_connection
 from mbi_reauth.probes.credential import Credential
+from mbi_reauth.probes.database import open_database
 from mbi_reauth.probes.sql import probe_sql
-from tests.checking import an_integration
-from tests.servers import MariaDB, mariadb_server
+from tests.checking import FakeConnections, an_integration
+from tests.judging import cause_on
+from tests.servers import MariaDB, Sshd, mariadb_server, ssh_server
 
 pytest.importorskip(
     "airflow.providers.mysql.hooks.mysql",
@@ -80,7 +84,7 @@ def login(server: MariaDB, client: dict[str, Any], **fields: Any) -> Credential:
 
 
 def cause_of(evidence: Evidence) -> Cause:
-    return catalogue.load("mysql_direct").classify(evidence).cause
+    return cause_on(Driver.MYSQL, evidence)
 
 
 @pytest.mark.parametrize("tables", [(), ORDERS], ids=["SELECT 1", "two tables"])
@@ -112,6 +116,77 @@ def test_every_lost_login_has_its_cause(
 ) -> None:
     evidence = probe_sql(login(server, client, **fields), ORDERS)
     assert (evidence.error_code, cause_of(evidence), evidence.failure) == (code, cause, None)
+
+
+REFUSED = [
+    pytest.param({"password": "fake-wrong"}, id="wrong password"),
+    pytest.param({"login": "never_was"}, id="unknown user"),
+    pytest.param({"login": "elsewhere"}, id="admitted from elsewhere only"),
+]
+
+
+@pytest.mark.parametrize("fields", REFUSED)
+def test_a_refused_login_is_one_login(
+    server: MariaDB, client: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    before = server.log.count("Access denied")
+    probe_sql(login(server, client, **fields), ORDERS)
+    assert server.log.count("Access denied") - before == 1
+
+
+@pytest.mark.parametrize("type_id", ["mysql_direct", "woocommerce", "amazon_rds"])
+def test_a_whole_check_of_a_refused_login_is_one_login(
+    server: MariaDB, client: dict[str, Any], type_id: str
+) -> None:
+    connections = FakeConnections({"shop_conn": [login(server, client, password="fake-wrong")]})
+    before = server.log.count("Access denied")
+    checked = asyncio.run(Checker(api=None, connections=connections).check(an_integration(type=type_id)))
+    assert checked.finding.verdict is Verdict.NEEDS_REAUTH
+    assert server.log.count("Access denied") - before == 1
+
+
+def test_an_expired_password_may_be_refused_at_the_login(server: MariaDB, client: dict[str, Any]) -> None:
+    server.run("SET GLOBAL disconnect_on_expired_password = ON")
+    try:
+        evidence = probe_sql(login(server, client, login="expired"), ())
+    finally:
+        server.run("SET GLOBAL disconnect_on_expired_password = OFF")
+    assert (evidence.error_code, cause_of(evidence)) == (1862, Cause.PASSWORD_EXPIRED)
+
+
+def test_a_login_that_wrong_passwords_have_locked_is_not_called_a_wrong_password(
+    server: MariaDB, client: dict[str, Any]
+) -> None:
+    server.run(
+        f"CREATE OR REPLACE USER guessed IDENTIFIED BY '{PASSWORD}'", "SET GLOBAL max_password_errors = 2"
+    )
+    try:
+        for _ in range(2):
+            probe_sql(login(server, client, login="guessed", schema="", password="fake-wrong"), ())
+        evidence = probe_sql(login(server, client, login="guessed", schema=""), ())
+    finally:
+        server.run("SET GLOBAL max_password_errors = 4294967295", "DROP USER guessed")
+    assert (evidence.error_code, cause_of(evidence)) == (4150, Cause.USER_DEACTIVATED)
+
+
+def test_a_server_that_admits_no_such_address_is_for_the_engineer(client: dict[str, Any]) -> None:
+    with mariadb_server() as closed:
+        closed.run("DROP USER root@127.0.0.1", "CREATE USER reader@'192.0.2.7' IDENTIFIED BY 'fake'")
+        evidence = probe_sql(login(closed, client, schema=""), ())
+    assert (evidence.error_code, cause_of(evidence)) == (1130, Cause.NETWORK_DENIED)
+
+
+def test_a_server_without_a_free_connection_is_throttling(server: MariaDB, client: dict[str, Any]) -> None:
+    server.run("SET GLOBAL max_connections = 10")
+    try:
+        with contextlib.ExitStack() as crowd:
+            with contextlib.suppress(Exception):
+                for _ in range(20):
+                    crowd.enter_context(open_database(login(server, client)))
+            evidence = probe_sql(login(server, client), ())
+    finally:
+        server.run("SET GLOBAL max_connections = 151")
+    assert (evidence.error_code, cause_of(evidence)) == (1040, Cause.RATE_LIMITED)
 
 
 def test_a_login_without_a_free_connection_is_throttled(server: MariaDB, client: dict[str, Any]) -> None:
@@ -185,3 +260,36 @@ def test_extraction_reads_rows(server: MariaDB, client: dict[str, Any]) -> None:
     with database(an_integration(), connection) as opened, closing(opened.cursor()) as cursor:
         cursor.execute("SELECT id FROM orders ORDER BY id")
         assert [tuple(row) for row in cursor.fetchall()] == [(1,), (2,), (3,)]
+
+
+@pytest.fixture(scope="module")
+def bastion() -> Iterator[Sshd]:
+    pytest.importorskip("airflow.providers.ssh.hooks.ssh")
+    with ssh_server() as started:
+        yield started
+
+
+@pytest.mark.parametrize("type_id", ["mysql_ssh", "adobe_commerce", "prestashop"])
+@pytest.mark.parametrize(
+    ("password", "verdict"),
+    [(PASSWORD, Verdict.AUTHORIZED), ("fake-wrong", Verdict.NEEDS_REAUTH)],
+    ids=["right password", "wrong password"],
+)
+def test_a_whole_check_goes_through_the_tunnel(
+    server: MariaDB,
+    bastion: Sshd,
+    client: dict[str, Any],
+    type_id: str,
+    password: str,
+    verdict: Verdict,
+) -> None:
+    extra = {"private_key": bastion.private_key, "host_key": bastion.host_key}
+    ssh = Credential("bastion", "ssh", host="127.0.0.1", port=bastion.port, login=bastion.user, extra=extra)
+    # MBI's own host name means something only behind the tunnel; localhost does as well.
+    credential = login(server, {**client, "ssh_conn_id": "bastion"}, host="localhost", password=password)
+    connections = FakeConnections({"shop_conn": [credential], "bastion": [ssh]})
+    integration = an_integration(type=type_id, tables=[{"name": "orders"}])
+    before = server.log.count("Access denied")
+    checked = asyncio.run(Checker(api=None, connections=connections).check(integration))
+    assert checked.finding.verdict is verdict, checked
+    assert server.log.count("Access denied") - before == int(verdict is Verdict.NEEDS_REAUTH)

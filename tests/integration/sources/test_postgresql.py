@@ -16,14 +16,16 @@ import psycopg
 import pytest
 
 from demo.source_database import DATABASE, SourceDatabase
-from mbi_reauth import catalogue
-from mbi_reauth.core.evidence import Evidence, TransportFailure
+from mbi_reauth.check import Checker
+from mbi_reauth.core.evidence import Driver, Evidence, TransportFailure
 from mbi_reauth.core.integration import Table
-from mbi_reauth.core.verdict import Cause, Verdict
+from mbi_reauth.core.verdict import VERDICT_OF, Cause, Verdict
 from mbi_reauth.hooks.database import database
 from mbi_reauth.probes.credential import Credential
-from mbi_reauth.probes.sql import probe_sql, probe_sql_in_thread
-from tests.checking import an_integration
+from mbi_reauth.probes.database_probe import probe_database
+from mbi_reauth.probes.sql import probe_sql
+from tests.checking import FakeConnections, an_integration
+from tests.judging import cause_on
 
 ORDERS = (Table(name="shop.orders"), Table(name="shop.customers"))
 PASSWORD = "fake-reader-password"
@@ -91,7 +93,7 @@ def login(server: SourceDatabase, **fields: Any) -> Credential:
 
 
 def cause_of(evidence: Evidence) -> Cause:
-    return catalogue.load("postgresql_ssh").classify(evidence).cause
+    return cause_on(Driver.POSTGRESQL, evidence)
 
 
 @pytest.mark.usefixtures("driver")
@@ -179,17 +181,88 @@ def test_a_locked_table_is_given_up_within_the_timeout(server: SourceDatabase) -
         began = time.monotonic()
         evidence = probe_sql(login(server), ORDERS, timeout=1)
     assert evidence.sqlstate == "57014"
-    assert catalogue.load("postgresql_ssh").classify(evidence).verdict is Verdict.UNAVAILABLE
+    assert VERDICT_OF[cause_of(evidence)] is Verdict.UNAVAILABLE
     assert time.monotonic() - began < 3
 
 
 @pytest.mark.usefixtures("driver")
-def test_one_check_is_one_login(server: SourceDatabase) -> None:
-    refused = 'password authentication failed for user "reader"'
-    log = server._folder.with_suffix(".log")
-    before = log.read_text().count(refused)
-    probe_sql(login(server, password="fake-wrong"), ORDERS)
-    assert log.read_text().count(refused) - before == 1
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": "fake-wrong"},
+        {"login": "never_was"},
+        {"login": "lapsed"},
+        {"login": "no_login"},
+        {"login": "unwelcome"},
+        {"schema": "gone"},
+    ],
+    ids=str,
+)
+def test_a_refused_login_is_one_login(server: SourceDatabase, fields: dict[str, Any]) -> None:
+    before = refusals(server)
+    probe_sql(login(server, **fields), ORDERS)
+    assert refusals(server) - before == 1
+
+
+@pytest.mark.parametrize("type_id", ["postgresql_ssh", "spree", "amazon_rds"])
+def test_a_whole_check_of_a_refused_login_is_one_login(server: SourceDatabase, type_id: str) -> None:
+    connections = FakeConnections({"shop_conn": [login(server, password="fake-wrong")]})
+    before = refusals(server)
+    checked = asyncio.run(Checker(api=None, connections=connections).check(an_integration(type=type_id)))
+    assert checked.finding.verdict is Verdict.NEEDS_REAUTH
+    assert refusals(server) - before == 1
+
+
+def refusals(server: SourceDatabase) -> int:
+    return server._folder.with_suffix(".log").read_text().count("FATAL:")
+
+
+@pytest.mark.usefixtures("driver")
+def test_a_dropped_database_is_gone(server: SourceDatabase) -> None:
+    admin(server, "CREATE DATABASE doomed", "GRANT CONNECT ON DATABASE doomed TO reader")
+    assert cause_of(probe_sql(login(server, schema="doomed"), ())) is Cause.AUTHORIZED
+    admin(server, "DROP DATABASE doomed")
+    assert cause_of(probe_sql(login(server, schema="doomed"), ())) is Cause.ACCOUNT_UNLINKED
+
+
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize(
+    ("take", "give", "cause"),
+    [
+        (
+            "REVOKE CONNECT ON DATABASE {db} FROM PUBLIC, reader",
+            "GRANT CONNECT ON DATABASE {db} TO PUBLIC",
+            Cause.INSUFFICIENT_SCOPE,
+        ),
+        (
+            "REVOKE USAGE ON SCHEMA shop FROM reader",
+            "GRANT USAGE ON SCHEMA shop TO reader",
+            Cause.INSUFFICIENT_SCOPE,
+        ),
+        (
+            "ALTER DATABASE {db} ALLOW_CONNECTIONS false",
+            "ALTER DATABASE {db} ALLOW_CONNECTIONS true",
+            Cause.PROVIDER_OUTAGE,
+        ),
+    ],
+    ids=["no CONNECT", "no USAGE", "closed to all"],
+)
+def test_a_right_that_was_taken_is_told_apart_from_a_database_that_is_closed(
+    server: SourceDatabase, take: str, give: str, cause: Cause
+) -> None:
+    in_maintenance(server, take)
+    try:
+        evidence = probe_sql(login(server), ORDERS)
+    finally:
+        in_maintenance(server, give)
+    assert cause_of(evidence) is cause, evidence
+
+
+def in_maintenance(server: SourceDatabase, statement: str) -> None:
+    database = "postgres" if "{db}" in statement else DATABASE
+    address = f"postgresql://postgres:{ADMIN_PASSWORD}@127.0.0.1:{server.port}/{database}"
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(statement.format(db=DATABASE).encode())
 
 
 @pytest.mark.usefixtures("driver")
@@ -203,7 +276,7 @@ def test_no_password_is_in_evidence_or_log(server: SourceDatabase, caplog: pytes
 
 def test_many_probes_run_side_by_side(server: SourceDatabase) -> None:
     async def probe_many() -> list[Evidence]:
-        return await asyncio.gather(*(probe_sql_in_thread(login(server), ORDERS) for _ in range(20)))
+        return await asyncio.gather(*(probe_database(login(server), ORDERS) for _ in range(20)))
 
     assert all(evidence.body == {"readable": True} for evidence in asyncio.run(probe_many()))
 

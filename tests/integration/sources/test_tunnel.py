@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -12,7 +13,6 @@ from typing import Any
 import pytest
 
 from demo.source_database import DATABASE, SourceDatabase
-from mbi_reauth import catalogue
 from mbi_reauth.check import Checker
 from mbi_reauth.core.evidence import Driver, Evidence
 from mbi_reauth.core.verdict import Cause, Verdict
@@ -22,6 +22,7 @@ from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.sql import probe_sql
 from mbi_reauth.probes.ssh import TunnelError
 from tests.checking import FakeConnections, an_integration
+from tests.judging import cause_on
 from tests.servers import Sshd, new_key, ssh_server
 
 pytest.importorskip("airflow.providers.ssh.hooks.ssh", reason="apache-airflow-providers-ssh is not installed")
@@ -68,7 +69,10 @@ def ssh_login(
 
 
 def cause_of(evidence: Evidence) -> Cause:
-    return catalogue.load("postgresql_ssh").classify(evidence).cause
+    """Have the types on the database's engine judge it; those on all engines, where the way failed."""
+    engines = set(Driver) - {Driver.SSH} if evidence.driver is Driver.SSH else {Driver.POSTGRESQL}
+    (cause,) = {cause_on(engine, evidence) for engine in engines}
+    return cause
 
 
 def test_a_login_through_the_tunnel_is_authorized(server: SourceDatabase, bastion: Sshd) -> None:
@@ -113,6 +117,43 @@ def test_an_ssh_server_that_forbids_tunnels_is_for_the_engineer(server: SourceDa
         evidence = probe_sql(login(server), (), ssh=ssh_login(closed))
     assert (evidence.driver, evidence.error_code) == (Driver.SSH, "ChannelException")
     assert cause_of(evidence) is Cause.NETWORK_DENIED
+
+
+def test_an_ssh_server_that_opens_other_ports_only_is_for_the_engineer(server: SourceDatabase) -> None:
+    with ssh_server("PermitOpen 127.0.0.1:1") as narrow:
+        evidence = probe_sql(login(server), (), ssh=ssh_login(narrow))
+    assert (evidence.driver, evidence.error_code) == (Driver.SSH, "ChannelException")
+    assert cause_of(evidence) is Cause.NETWORK_DENIED
+
+
+def test_an_ssh_server_with_too_many_visitors_is_an_outage(server: SourceDatabase) -> None:
+    with ssh_server("MaxStartups 3") as crowded, contextlib.ExitStack() as visitors:
+        greeting = b"SSH"
+        while greeting.startswith(b"SSH"):
+            visitor = visitors.enter_context(socket.create_connection(("127.0.0.1", crowded.port)))
+            greeting = visitor.recv(100)
+        evidence = probe_sql(login(server), (), ssh=ssh_login(crowded))
+    assert evidence.driver is Driver.SSH
+    assert cause_of(evidence) is Cause.PROVIDER_OUTAGE
+
+
+@pytest.mark.parametrize("type_id", ["postgresql_ssh", "spree", "database_vpn"])
+def test_a_whole_check_of_a_refused_key_is_one_login(
+    server: SourceDatabase, bastion: Sshd, type_id: str
+) -> None:
+    ssh = ssh_login(bastion, private_key=new_key()[0])
+    connections = FakeConnections({"shop_conn": [login(server)], "bastion": [ssh]})
+    before = bastion.log.count("Failed publickey for ")
+    checked = asyncio.run(Checker(api=None, connections=connections).check(an_integration(type=type_id)))
+    assert checked.finding.cause is Cause.CREDENTIALS_REJECTED
+    assert bastion.log.count("Failed publickey for ") - before == 1
+
+
+def test_a_password_refused_behind_the_tunnel_is_one_login(server: SourceDatabase, bastion: Sshd) -> None:
+    log = server._folder.with_suffix(".log")
+    before = log.read_text().count("FATAL:")
+    probe_sql(login(server, password="fake-wrong"), (), ssh=ssh_login(bastion))
+    assert log.read_text().count("FATAL:") - before == 1
 
 
 def test_an_ssh_server_that_says_nothing_is_given_up(server: SourceDatabase, bastion: Sshd) -> None:

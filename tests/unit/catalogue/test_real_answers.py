@@ -126,6 +126,11 @@ FACEBOOK = [
         {"code": 2500, "message": "An active access token must be used to query information"},
         "probe_misconfigured",
     ),
+    (
+        {"code": 104, "message": "An access token is required to request this resource."},
+        "probe_misconfigured",
+    ),
+    ({"code": 104, "message": "This API call requires a valid app_id."}, "probe_misconfigured"),
 ]
 
 
@@ -278,12 +283,180 @@ DATABASES = [
     ),
     ("postgresql_ssh", {"driver": "ssh", "error_code": "socket.gaierror"}, "provider_outage"),
     ("postgresql_ssh", {"driver": "ssh", "error_code": "WeirdError"}, "unknown"),
+    ("mysql_ssh", {"driver": "ssh", "message": "Your account is locked"}, "user_deactivated"),
+    *(
+        ("mysql_ssh", {"driver": "ssh", "error_code": broken, "message": words}, "provider_outage")
+        for broken in ("TimeoutError", "OSError", "EOFError", "ConnectionResetError", "socket.timeout")
+        for words in (
+            "x: account is locked",
+            "previous error: password has expired",
+            "Authentication failed.",
+        )
+    ),
+    ("amazon_rds", {"driver": "mysql", "message": "SSL connection is required."}, "probe_misconfigured"),
+    (
+        "mysql_direct",
+        {"error_code": 9002, "message": "Unknown table 'ssl connection'"},
+        "provider_outage",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("type_id", "evidence", "cause"), DATABASES, ids=str)
 def test_databases(type_id: str, evidence: dict[str, Any], cause: str) -> None:
     assert _judge(type_id, **evidence).cause.value == cause
+
+
+AT_SERVER = 'connection to server at "db.example.com" (192.0.2.7), port 5432 failed: '
+NO_ENTRY = f'{AT_SERVER}FATAL:  no pg_hba.conf entry for host "192.0.2.9", user "mbi", database "shop", '
+# libpq tries again without TLS, or with it, and writes one line for each attempt.
+ATTEMPTS = [
+    ('FATAL:  role "mbi" does not exist', "user_deactivated"),
+    ('FATAL:  role "mbi" is not permitted to log in', "user_deactivated"),
+    ('FATAL:  database "shop" does not exist', "account_unlinked"),
+    ("FATAL:  sorry, too many clients already", "rate_limited"),
+    ("FATAL:  remaining connection slots are reserved for roles with SUPERUSER", "rate_limited"),
+    ("FATAL:  the database system is starting up", "provider_outage"),
+    ('FATAL:  password authentication failed for user "mbi"', "credentials_rejected"),
+    ('FATAL:  Peer authentication failed for user "mbi"', "probe_misconfigured"),
+    ("FATAL:  words that nobody mapped", "unknown"),
+    ("Connection refused", "network_denied"),
+]
+
+
+@pytest.mark.parametrize(("first", "cause"), ATTEMPTS)
+def test_what_got_further_than_the_access_list_decides_in_either_order(first: str, cause: str) -> None:
+    for lines in (
+        (f"{AT_SERVER}{first}", f"{NO_ENTRY}no encryption"),
+        (f"{NO_ENTRY}SSL encryption", f"{AT_SERVER}{first}"),
+    ):
+        found = _judge("postgresql_ssh", message="\n".join(lines))
+        assert found.cause.value == cause
+
+
+def test_an_access_list_that_refuses_every_attempt_is_the_networks() -> None:
+    message = f"{NO_ENTRY}SSL encryption\n{NO_ENTRY}no encryption"
+    assert _judge("postgresql_ssh", message=message).cause.value == "network_denied"
+
+
+POSTGRESQL = [
+    ("28000", "This RDS Proxy requires TLS connections", "probe_misconfigured"),
+    ("28000", "IAM authentication is allowed only with SSL connections.", "probe_misconfigured"),
+    ("28000", "RDS supports only IAM or MD5 authentication", "probe_misconfigured"),
+    ("28000", "FATAL:  PAM authentication failed for user", "credentials_rejected"),
+    (
+        None,
+        f"{AT_SERVER}error received from server in SCRAM exchange: Wrong password",
+        "credentials_rejected",
+    ),
+    (None, "error received from server in SCRAM exchange: invalid-proof", "credentials_rejected"),
+    (None, f"{AT_SERVER}error received from server in SCRAM exchange: other-error", "unknown"),
+    # Supavisor gives XX000 with whatever it says, and its own code in front of the words.
+    *(
+        (state, f"FATAL:  {words}", cause)
+        for state in ("XX000", None)
+        for words, cause in (
+            ("(EADDRNOTALLOWED) address not in tenant allow_list: {192, 0, 2, 9}", "network_denied"),
+            ("Address not in tenant allow_list: {192, 0, 2, 9}", "network_denied"),
+            ("(ENOTFOUND) tenant/user postgres.abcdef not found", "account_unlinked"),
+            ("(ETENANTNOTFOUND) tenant or user not found", "account_unlinked"),
+            ("(EAUTHQUERY) user not found in the database", "account_unlinked"),
+            ("(ENOIDENTIFIER) no tenant identifier provided", "probe_misconfigured"),
+            ("(ESSLREQUIRED) SSL connection is required for user: mbi", "probe_misconfigured"),
+        )
+    ),
+    ("XX000", "FATAL:  (EAUTHQUERY) authentication query failed: timeout", "provider_outage"),
+    ("XX000", "FATAL:  (ECIRCUITBREAKER) too many authentication failures", "provider_outage"),
+    (None, "FATAL:  (ECIRCUITBREAKER) too many authentication failures", "rate_limited"),
+    (None, "FATAL:  (EMAXCLIENTCONN) max client connections reached, limit: 200", "rate_limited"),
+]
+
+
+@pytest.mark.parametrize(("state", "message", "cause"), POSTGRESQL)
+def test_what_stands_in_front_of_postgresql(state: str | None, message: str, cause: str) -> None:
+    assert _judge("spree", sqlstate=state, message=message).cause.value == cause
+
+
+LISTED = [
+    (
+        "The provided access grant is invalid, expired, or revoked (e.g. invalid assertion, expired "
+        "authorization token, bad end-user password credentials, or mismatching authorization code and "
+        "redirection URI)."
+    ),
+    (
+        "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI "
+        "used in the authorization request, or was issued to another client."
+    ),
+]
+
+
+@pytest.mark.parametrize("type_id", [name for name in sorted(TYPES) if TYPES[name].model.kind == "http"])
+@pytest.mark.parametrize("listed", LISTED)
+def test_a_sentence_that_lists_every_reason_names_none(type_id: str, listed: str) -> None:
+    body = {"error": "invalid_grant", "error_description": listed}
+    found = _judge(type_id, endpoint="token", status_code=400, body=body)
+    assert (found.cause.value, found.certainty.value) == ("grant_invalid", "explicit")
+
+
+SALESFORCE = [
+    (
+        400,
+        {"error": "invalid_grant", "error_description": "Token request is already being processed"},
+        "wait",
+    ),
+    (
+        400,
+        {"error": "unknown_error", "error_description": "token request is already being processed"},
+        "wait",
+    ),
+    (400, {"error": "invalid_grant", "error_description": "expired access/refresh token"}, "owner"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "who"), SALESFORCE, ids=str)
+def test_a_second_refresh_at_salesforce_waits_for_the_first(
+    status: int, body: dict[str, str], who: str
+) -> None:
+    found = _judge("salesforce", endpoint="token", status_code=status, body=body)
+    assert found.verdict.value == ("unavailable" if who == "wait" else "needs_reauth")
+
+
+@pytest.mark.parametrize("code", ["OPERATION_TOO_LARGE", "QUERY_TOO_COMPLICATED"])
+def test_a_query_that_salesforce_finds_too_large_is_ours(code: str) -> None:
+    body = [{"message": "exceeded 100000 distinct who/what's", "errorCode": code}]
+    assert _judge("salesforce", status_code=403, body=body).cause.value == "probe_misconfigured"
+
+
+LAPSED = "Subscription period has ended or canceled or there was a billing problem"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"request_log": [{"Fault": {"Error": [{"Detail": LAPSED, "code": "6190"}]}}]},
+        {"Faulty": {"Errors": [{"Message": "Invalid Company Status", "Detail": LAPSED}]}},
+        {"QueryResponse": {"CompanyInfo": [{"Notes": "Invalid Company Status"}]}},
+    ],
+    ids=str,
+)
+def test_quickbooks_words_count_only_in_a_fault_of_its_own(body: dict[str, Any]) -> None:
+    assert _judge("quickbooks", status_code=400, body=body).verdict.value == "indeterminate"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error validating access token: The user has not authorized application 123.",
+        "The user is disabled",
+        "API access is disabled",
+        "Could not authenticate you",
+        "This account is suspended",
+    ],
+)
+@pytest.mark.parametrize("status", [401, 403])
+def test_zendesk_does_not_take_another_vendors_error_for_its_own(words: str, status: int) -> None:
+    error = {"message": words, "type": "OAuthException", "code": 190, "fbtrace_id": "A"}
+    assert _judge("zendesk", status_code=status, body={"error": error}).verdict.value == "indeterminate"
 
 
 OTHER_DATABASES = [
@@ -319,6 +492,38 @@ OTHER_DATABASES = [
         "provider_outage",
     ),
     ("mongodb", {"error_code": 10107}, "provider_outage"),
+    # Atlas's proxy says everything with this one number.
+    ("mongodb", {"error_code": 8000, "message": "cannot run this command"}, "unknown"),
+    ("mongodb", {"error_code": 8000, "message": "internal atlas error checking things"}, "provider_outage"),
+    ("mongodb", {"error_code": 8000, "message": "read tcp 192.0.2.7: i/o timeout"}, "provider_outage"),
+    (
+        "mongodb",
+        {"error_code": 8000, "message": "Index option v is disallowed in createIndexes in this Atlas tier"},
+        "probe_misconfigured",
+    ),
+    ("mongodb", {"message": "No servers found yet, Timeout: 30s"}, "provider_outage"),
+    ("mongodb", {"message": "connection pool paused"}, "provider_outage"),
+    ("mongodb", {"message": "The DNS query name does not exist: _mongodb._tcp.x."}, "probe_misconfigured"),
+    (
+        "mongodb",
+        {"message": 'The "dnspython" module must be installed to use mongodb+srv:// URIs'},
+        "probe_misconfigured",
+    ),
+    (
+        "mongodb",
+        {"message": "Server at h:27017 reports wire version 2, but PyMongo requires at least 7"},
+        "probe_misconfigured",
+    ),
+    ("mssql", {"error_code": 9002}, "provider_outage"),
+    ("mssql", {"error_code": 20012}, "probe_misconfigured"),
+    ("mssql", {"error_code": 17187}, "provider_outage"),
+    ("mssql", {"error_code": 924}, "provider_outage"),
+    ("mssql", {"error_code": 4221}, "provider_outage"),
+    ("mssql", {"error_code": 40143}, "provider_outage"),
+    ("mssql", {"error_code": 20013}, "provider_outage"),
+    ("mssql", {"error_code": 17835}, "probe_misconfigured"),
+    # A logon trigger may look at anything: the address, the hour, or how many sessions there are already.
+    ("mssql", {"error_code": 17892}, "unknown"),
 ]
 
 

@@ -35,6 +35,31 @@ MYSQL: list[tuple[dict[str, Any], str]] = [
     ({"error_code": 1045, "message": "for user 'password has expired'@'h'"}, "credentials_rejected"),
     ({"error_code": 1045, "message": "for user 'x' to database 'y'@'h'"}, "credentials_rejected"),
     ({"error_code": 1275}, "credentials_rejected"),
+    ({"error_code": 1873}, "credentials_rejected"),
+    # Numbers that are no refusal, though a neighbour of theirs is.
+    *(({"error_code": number}, "unknown") for number in (3941, 4004, 1132, 1396, 3162, 3891, 4087)),
+    (
+        {"error_code": 1047, "message": "WSREP has not yet prepared node for application use"},
+        "provider_outage",
+    ),
+    ({"error_code": 1297, "message": f"Got temporary error 245 '{DENIED}' from NDB"}, "provider_outage"),
+    ({"error_code": 1105, "message": "vttablet: rpc error: Access denied for user 'a'@'b'"}, "unknown"),
+    # What stands in front: ProxySQL, TiDB, Amazon RDS Proxy, Azure.
+    (
+        {"error_code": 9001, "message": "Max connect timeout reached while reaching hostgroup 0"},
+        "provider_outage",
+    ),
+    ({"error_code": 9005, "message": "Region is unavailable"}, "provider_outage"),
+    ({"error_code": 1040, "message": "IAM authentication rate limit exceeded"}, "rate_limited"),
+    ({"error_code": 9501, "message": "Timed-out waiting to acquire database connection"}, "rate_limited"),
+    ({"error_code": 3159, "message": "This RDS Proxy requires TLS connections."}, "probe_misconfigured"),
+    (
+        {"error_code": 9000, "message": "Client with IP address '192.0.2.7' is not allowed to connect"},
+        "network_denied",
+    ),
+    ({"error_code": 9000, "message": DENIED}, "unknown"),
+    ({"error_code": 2067, "message": "SSO user not found"}, "probe_misconfigured"),
+    ({"error_code": 2070, "message": "Unable to locate any hosts for db.example.com"}, "provider_outage"),
     ({"error_code": 4150}, "user_deactivated"),
     ({"error_code": "x.1045"}, "unknown"),
     ({"error_code": "1045.0"}, "unknown"),
@@ -70,6 +95,15 @@ POSTGRESQL = [
     ("53300", REFUSED, "rate_limited"),
     ("57P03", 'role "x" does not exist', "provider_outage"),
     ("25P03", "FATAL:  terminating connection due to idle-in-transaction timeout", "provider_outage"),
+    # PostgreSQL calls it a missing privilege that only a superuser is let in while it stops or is upgraded.
+    ("42501", "must be superuser to connect during database shutdown", "provider_outage"),
+    ("42501", "must be superuser to connect in binary upgrade mode", "provider_outage"),
+    (None, f"{FAILED}FATAL:  must be superuser to connect in binary upgrade mode", "provider_outage"),
+    ("55000", 'database "shop" is not currently accepting connections', "provider_outage"),
+    ("28000", 'authentication failed for user "mbi": host rejected', "network_denied"),
+    # A role that a view or a setting names is not the one that logged in.
+    ("42704", 'role "auditor" does not exist', "probe_misconfigured"),
+    ("0P000", 'role "auditor" does not exist', "unknown"),
     ("28", "x", "unknown"),
     ("2800", "x", "unknown"),
     ("280000", "x", "unknown"),
@@ -83,8 +117,47 @@ POSTGRESQL = [
     (None, 'FATAL:  Cloud SQL IAM user authentication failed for user "a"', "credentials_rejected"),
     (None, f'{FAILED}FATAL:  OAuth bearer authentication failed for user "a"', "credentials_rejected"),
     (None, f"{FAILED}FATAL:  canceling authentication due to timeout", "provider_outage"),
+    # Amazon RDS Proxy has words of its own.
+    (
+        None,
+        f"{FAILED}FATAL:  The password that was provided for the role mbi is wrong.",
+        "credentials_rejected",
+    ),
+    (None, f"{FAILED}FATAL:  The IAM authentication failed for the role mbi. Check", "credentials_rejected"),
+    (None, f"{FAILED}FATAL:  IAM authentication failed for user mbi. Check", "credentials_rejected"),
+    (None, "FATAL:  The IAM authentication failed because of too many competing requests.", "rate_limited"),
+    (None, "FATAL:  This RDS proxy has no credentials for the role mbi. Check", "account_unlinked"),
+    (None, "FATAL:  This RDS Proxy requires TLS connections.", "probe_misconfigured"),
+    (None, "FATAL:  IAM authentication is allowed only with SSL connections.", "probe_misconfigured"),
+    (None, "FATAL:  RDS supports only IAM or MD5 authentication.", "probe_misconfigured"),
+    (None, "FATAL:  The maximum number of client connections to the proxy exceeded 10", "rate_limited"),
+    (None, "FATAL:  Rate of connection to proxy exceeded 10", "rate_limited"),
+    (None, "FATAL:  Timed-out waiting to acquire database connection.", "rate_limited"),
+    (None, 'FATAL:  Request returned an error: database "shop" does not exist', "account_unlinked"),
     (None, "FATAL:  must be superuser to connect during database shutdown", "provider_outage"),
     (None, "connection already closed", "provider_outage"),
+    # libpq's own words, about our set-up and about a server that is not well.
+    (None, f"{FAILED}received invalid response to SSL negotiation: H", "unknown"),
+    (None, f"{FAILED}expected authentication request from server, but received H", "unknown"),
+    (
+        None,
+        f"{FAILED}none of the server's SASL authentication mechanisms are supported",
+        "probe_misconfigured",
+    ),
+    (None, f'{FAILED}could not open certificate file "/c": No such file or directory', "probe_misconfigured"),
+    (None, 'invalid integer value "x" for connection option "port"', "probe_misconfigured"),
+    (None, f"{FAILED}FATAL:  empty password returned by client", "probe_misconfigured"),
+    (None, f'{FAILED}FATAL:  permission denied to set parameter "log_statement"', "probe_misconfigured"),
+    (None, f"{FAILED}could not fork new process for connection: Resource temporarily", "provider_outage"),
+    (None, f"{FAILED}server is not in hot standby mode", "provider_outage"),
+    (None, f'{FAILED}FATAL:  cannot connect to invalid database "shop"', "account_unlinked"),
+    # Words in another language than English say nothing certain.
+    (None, f"{FAILED}FATAL:  Passwort-Authentifizierung für Benutzer »mbi« fehlgeschlagen", "unknown"),
+    (
+        None,
+        f'{FAILED}FATAL:  password authentication failed for user "mbi"\npassword retrieved from file "/p"',
+        "credentials_rejected",
+    ),
     (None, SOCKET, "provider_outage"),
     (None, f'{FAILED}server certificate for "x" does not match host name "y"', "probe_misconfigured"),
     (None, 'private key file "/k" has group or world access; file must have', "probe_misconfigured"),
@@ -107,6 +180,10 @@ SSH = [
     ("[Errno None] Unable to connect to port 22 on 192.0.2.7", "provider_outage"),
     ("ChannelException(2, 'Connect failed')", "provider_outage"),
     ("ChannelException(1, 'Administratively prohibited')", "network_denied"),
+    ("ChannelException(3, 'Unknown channel type')", "network_denied"),
+    ("Unable to agree on a pubkey algorithm for signing a 'ssh-rsa' key!", "probe_misconfigured"),
+    ("Bad password or corrupt private key file", "probe_misconfigured"),
+    ("Negotiation failed.", "unknown"),
     ("SSH session not active", "provider_outage"),
     ("Server connection dropped: ", "provider_outage"),
     ("ssh: connect to host bastion port 22: Operation timed out", "provider_outage"),
@@ -116,3 +193,23 @@ SSH = [
 @pytest.mark.parametrize(("message", "cause"), SSH)
 def test_ssh(message: str, cause: str) -> None:
     assert _judge("postgresql_ssh", driver="ssh", message=message).cause.value == cause
+
+
+@pytest.mark.parametrize(
+    ("error_code", "message", "cause"),
+    [
+        (
+            "AuthenticationException",
+            "Unable to agree on a pubkey algorithm for signing a 'ssh-rsa' key!",
+            "probe_misconfigured",
+        ),
+        ("UnableToAuthenticate", "", "credentials_rejected"),
+        ("ChannelException", "ChannelException(4, 'Resource shortage')", "rate_limited"),
+        ("ChannelException", "ChannelException(2, 'Connect failed')", "provider_outage"),
+        ("SSHException", "Negotiation failed.", "provider_outage"),
+        ("MessageOrderError", "Expected an unknown message", "provider_outage"),
+    ],
+)
+def test_ssh_by_the_exceptions_class(error_code: str, message: str, cause: str) -> None:
+    found = _judge("mysql_ssh", driver="ssh", error_code=error_code, message=message)
+    assert found.cause.value == cause

@@ -77,6 +77,19 @@ def test_an_app_that_could_not_be_told_is_mentioned() -> None:
     assert "could not be told" in text_of(a_finding(Cause.AUTHORIZED), reported=False)
 
 
+def test_an_overdue_update_of_mbi_is_told_with_its_facts_and_the_ticket() -> None:
+    finding = a_finding(Cause.MBI_STALE, rule="mbi_signal.updates", facts={"Update job": "13554"})
+    lines = text_of(finding).splitlines()
+    assert "  Update job    13554" in lines
+    assert "  Who must act  a data engineer" in lines
+    assert "Subject: Commerce Intelligence: data are not updated any more (shop)" in lines
+    assert "MBI says: Update job: 13554" in lines
+
+
+def test_a_refused_key_to_mbi_is_told_with_the_steps_to_renew_it() -> None:
+    assert "  1. Sign in." in text_of(a_finding(Cause.MBI_KEY_REJECTED))
+
+
 @pytest.mark.parametrize(
     ("answer", "exit_status", "words"),
     [

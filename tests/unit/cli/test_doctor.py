@@ -43,6 +43,20 @@ def test_every_fault_is_listed_with_its_mending(registry: str, capsys: pytest.Ca
     assert written.count("missing  ") == written.count("-> ")
 
 
+def test_what_has_nothing_to_authorize_needs_no_connection(
+    registry: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = "owner: {name: Dana Example, email: dana@example.com}"
+    Path(registry).write_text(
+        f"integrations:\n  upload: {{type: mbi_file_upload, mbi_signal: updates, {owner}}}\n"
+        f"  updates: {{type: mbi_update_cycle, {owner}}}\n"
+    )
+    main(["doctor", "--registry", registry])
+    written = capsys.readouterr().out
+    assert "ok       upload: needs no connection" in written
+    assert "missing  connection updates of updates" in written
+
+
 def test_fields_that_a_connection_lacks_are_named_at_once(
     registry: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

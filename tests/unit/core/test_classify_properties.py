@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from mbi_reauth import catalogue
@@ -21,6 +21,16 @@ DECIDED = (Verdict.NEEDS_REAUTH, Verdict.AUTHORIZED)
 SAMPLES = [
     sample.evidence for loaded in TYPES.values() for rule in loaded.model.rules for sample in rule.samples
 ]
+# An empty list can be all that a third party answers where it has nothing to list.
+PROOFS = {
+    name: [
+        sample.evidence.body
+        for rule in loaded.model.rules
+        for sample in rule.samples
+        if rule.cause is Cause.AUTHORIZED
+    ]
+    for name, loaded in TYPES.items()
+}
 CODES = [1045, 1862, 18456, 18, 8000, "28P01", "AuthenticationException", "PermissionDenied", 42501, 10**30]
 WORDS = [
     "Access denied for user 'a'@'b' (using password: YES)",
@@ -173,6 +183,7 @@ foreign_bodies = st.dictionaries(foreign_names, foreign_values, min_size=1, max_
 def test_json_of_others_is_never_a_verdict_on_a_credential(
     type_id: str, body: Any, status: int, endpoint: Endpoint
 ) -> None:
+    assume(body not in PROOFS[type_id])
     finding = TYPES[type_id].classify(Evidence(endpoint=endpoint, status_code=status, body=body))
     assert finding.verdict not in DECIDED
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mbi_reauth.core.gate import GateFinding, GatePolicy, Outcome, confirmed_by, decide
+from mbi_reauth.core.gate import GateFinding, GatePolicy, Outcome, confirmed_by, decide, unheeded
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Cause, Finding
 
@@ -85,3 +85,43 @@ def test_two_ambiguous_refusals_count_from_sixty_seconds_apart(seconds: float, *
 def test_a_finding_survives_the_journey_through_json() -> None:
     published = found(Cause.GRANT_REVOKED).model_dump(mode="json")
     assert GateFinding.model_validate(published) == found(Cause.GRANT_REVOKED)
+
+
+STALE = found(Cause.MBI_STALE)
+
+
+def test_a_gate_that_fails_over_mbi_brings_the_ticket_with_its_error() -> None:
+    decision = decide({"books": STALE, "other": found(Cause.AUTHORIZED)}, GatePolicy())
+    assert decision.outcome is Outcome.FAIL
+    assert decision.sentence.startswith("books is misconfigured: mbi_stale\nFirst look at Manage Data")
+    assert "Subject: Commerce Intelligence: data are not updated any more (books)" in decision.sentence
+    assert unheeded({"books": STALE}, decision) == []
+
+
+def test_a_gate_that_goes_on_despite_mbi_tells_the_ticket_all_the_same() -> None:
+    findings = {"books": STALE, "other": found(Cause.AUTHORIZED)}
+    for policy in (GatePolicy(on_misconfigured="proceed"), GatePolicy(shadow=True)):
+        decision = decide(findings, policy)
+        assert decision.outcome is Outcome.PROCEED
+        assert unheeded(findings, decision) == [STALE.told]
+
+
+def test_a_gate_that_waits_does_not_repeat_the_ticket_at_every_look() -> None:
+    findings = {"books": STALE, "lost": found(Cause.GRANT_REVOKED)}
+    decision = decide(findings, GatePolicy(on_blocked="wait"))
+    assert decision.outcome is Outcome.WAIT
+    assert unheeded(findings, decision) == []
+
+
+def test_a_gate_that_is_skipped_for_an_owner_tells_the_engineer_too() -> None:
+    findings = {"books": STALE, "lost": found(Cause.GRANT_REVOKED)}
+    decision = decide(findings, GatePolicy())
+    assert decision.outcome is Outcome.SKIP
+    assert unheeded(findings, decision) == [STALE.told]
+
+
+@pytest.mark.parametrize(
+    "cause", [each for each in Cause if each not in (Cause.MBI_STALE, Cause.MBI_UPDATE_FAILED)]
+)
+def test_no_other_finding_has_a_ticket(cause: Cause) -> None:
+    assert found(cause).told == found(cause).sentence

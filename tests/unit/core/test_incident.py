@@ -16,13 +16,13 @@ from mbi_reauth.core.incident import (
     Transition,
     decide,
 )
-from mbi_reauth.core.verdict import VERDICT_OF, Cause, Certainty, Finding, Verdict
+from mbi_reauth.core.verdict import MBI_FAULTS, VERDICT_OF, Cause, Certainty, Finding, Verdict
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 NEVER_DECIDE = [
     cause
     for cause, verdict in VERDICT_OF.items()
-    if verdict not in (Verdict.AUTHORIZED, Verdict.NEEDS_REAUTH)
+    if verdict not in (Verdict.AUTHORIZED, Verdict.NEEDS_REAUTH) and cause not in MBI_FAULTS
 ]
 
 
@@ -144,6 +144,18 @@ def test_a_success_closes_and_the_next_loss_is_a_new_incident() -> None:
     assert integration.emails == [NotificationKind.OPENED] * 2
 
 
+@pytest.mark.parametrize("cause", sorted(MBI_FAULTS))
+def test_a_fault_of_mbi_over_a_proved_credential_closes_and_is_itself_no_incident(cause: Cause) -> None:
+    integration = Integration()
+    integration.report(Cause.GRANT_REVOKED, 0)
+    closing = integration.report(cause, 10)
+    assert closing.closes
+    assert not closing.due
+    assert integration.known.finding is not None
+    assert integration.known.finding.proved_at == at(10)
+    assert not integration.report(cause, 20).opens
+
+
 def test_a_success_without_an_incident_closes_nothing() -> None:
     assert not Integration().report(Cause.AUTHORIZED, 0).closes
 
@@ -212,6 +224,16 @@ def test_the_last_proof_and_expiry_outlive_an_outage_but_not_a_new_credential() 
     integration.report(Cause.PROVIDER_OUTAGE, 30)
     assert integration.known.finding is not None
     assert integration.known.finding.proved_at is None
+
+
+def test_a_proof_that_tells_no_expiry_any_more_takes_the_old_one_back() -> None:
+    integration = Integration()
+    expiring = finding(Cause.AUTHORIZED, 0).model_copy(update={"expires_at": at(9000)})
+    sent = Report(finding=expiring, credential_version=1)
+    integration.known = decide(integration.known, None, sent, now=at(0)).known
+    integration.report(Cause.AUTHORIZED, 10)
+    assert integration.known.finding is not None
+    assert integration.known.finding.expires_at is None
 
 
 REPORTS = st.tuples(

@@ -156,3 +156,63 @@ def test_an_unchanged_file_is_read_once_and_a_changed_one_again(tmp_path: Path) 
     assert load_registry(path, TYPES) is first
     path.write_text(text + f"  b: {{type: zendesk, {OWNER}}}\n")
     assert set(load_registry(path, TYPES).integrations) == {"a", "b"}
+
+
+SIGNALS = {*TYPES, "mbi_update_cycle", "mbi_integration_freshness", "mbi_file_upload"}
+UPDATES = "updates: {type: mbi_update_cycle, " + OWNER + "}"
+
+
+def test_a_named_signal_comes_with_the_entry(tmp_path: Path) -> None:
+    text = f"integrations:\n  help: {{type: zendesk, mbi_signal: updates, {OWNER}}}\n  {UPDATES}\n"
+    registry = load_registry(_write(tmp_path, text), SIGNALS)
+    assert registry.get("help").signal == registry.get("updates")
+    assert registry.get("updates").signal is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("type: zendesk, mbi_signal: update", 'there is no integration "update"; did you mean "updates"?'),
+        (
+            "type: zendesk, mbi_signal: other",
+            '"other" is not of type mbi_integration_freshness or mbi_update',
+        ),
+        ("type: zendesk, mbi_signal: a", '"a" is not of type'),
+        ("type: mbi_update_cycle, mbi_signal: updates", "mbi_update_cycle is a signal itself, and has none"),
+        ("type: mbi_integration_freshness, mbi_signal: a", "mbi_integration_freshness is a signal itself"),
+        ("type: mbi_file_upload", "is missing; there is nothing else to check of mbi_file_upload"),
+    ],
+)
+def test_a_signal_must_be_another_entry_that_tells_how_mbi_fares(
+    entry: str, message: str, tmp_path: Path
+) -> None:
+    other = f"other: {{type: zendesk, {OWNER}}}"
+    text = f"integrations:\n  a: {{{entry}, {OWNER}}}\n  {other}\n  {UPDATES}\n"
+    with pytest.raises(RegistryError) as raised:
+        load_registry(_write(tmp_path, text), SIGNALS)
+    assert f"integrations.yaml:2: a: mbi_signal: {message}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("signal: {id: x}", 'a: signal: unknown key; did you mean "mbi_signal"?'),
+        ("mbi_signal: [updates]", "a: mbi_signal: a list is given where text belongs"),
+        ("mbi_signal: 42", 'a: mbi_signal: "42" is read as a number; put it in quotes'),
+    ],
+)
+def test_a_signal_is_named_by_its_id_alone(field: str, message: str, tmp_path: Path) -> None:
+    text = f"integrations:\n  a: {{type: zendesk, {field}, {OWNER}}}\n  {UPDATES}\n"
+    with pytest.raises(RegistryError) as raised:
+        load_registry(_write(tmp_path, text), SIGNALS)
+    lines = str(raised.value).splitlines()[1:]
+    assert lines == [f"integrations.yaml:2: {message}"]
+
+
+@pytest.mark.parametrize("kind", ["[mbi_file_upload]", "{a: b}", "42", "", "~"])
+def test_an_entry_whose_type_is_no_text_is_a_fault_and_no_signal(kind: str, tmp_path: Path) -> None:
+    text = f"integrations:\n  a: {{type: {kind}, {OWNER}}}\n  b: {{type: zendesk, mbi_signal: a, {OWNER}}}\n"
+    with pytest.raises(RegistryError) as raised:
+        load_registry(_write(tmp_path, text), SIGNALS)
+    assert "integrations.yaml:2: a: type" in str(raised.value)
+    assert 'integrations.yaml:3: b: mbi_signal: "a" is not of type' in str(raised.value)

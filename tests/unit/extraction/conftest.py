@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Thread
 
 import pytest
 import requests
@@ -11,18 +10,13 @@ from airflow.sdk import ObjectStoragePath
 
 from mbi_reauth.extraction.transfer import Transfer
 from tests.unit.extraction.mortal import MortalObjectStore, folder_on
-from tests.unit.extraction.third_party import ThirdParty
+from tests.unit.extraction.third_party import ThirdParty, serving
 
 
 @pytest.fixture
 def party() -> Iterator[ThirdParty]:
-    made = ThirdParty()
-    thread = Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with serving() as made:
+        yield made
 
 
 @pytest.fixture

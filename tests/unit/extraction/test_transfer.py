@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import logging
+from collections.abc import Callable, Iterator
 
 import pytest
+import requests
 
+from mbi_reauth import catalogue
 from mbi_reauth.extraction import transfer as transfer_module
 from mbi_reauth.extraction.errors import ExtractionError
 from mbi_reauth.extraction.transfer import Request, Transfer
@@ -35,6 +38,61 @@ def test_what_is_no_answer_is_asked_again_with_growing_pauses(
     party.answer = lambda _: next(replies)
     assert read(transfer, resource(party, {"style": "none"})) == [1]
     assert 1 <= pauses[0] < pauses[1] <= 4
+
+
+@pytest.mark.parametrize("retry_after", ["0", "soon", "Fri, 01 Jan 2021 00:00:00 GMT"])
+def test_a_pause_of_nothing_is_not_taken_at_its_word(
+    party: ThirdParty, transfer: Transfer, pauses: list[float], retry_after: str
+) -> None:
+    replies = iter([(429, {"Retry-After": retry_after}, {}), (200, {}, {"rows": rows(1)})])
+    party.answer = lambda _: next(replies)
+    assert read(transfer, resource(party, {"style": "none"})) == [1]
+    assert pauses[0] >= 1
+
+
+@pytest.fixture
+def judging(pauses: list[float]) -> Iterator[Callable[[str], Transfer]]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield lambda type_id: Transfer(
+            session, what="Shop", judge=catalogue.load(type_id).classify, sleep=pauses.append
+        )
+
+
+THROTTLES: list[tuple[str, Reply]] = [
+    ("facebook_ads", (400, {}, {"error": {"code": 17, "message": "fake-secret", "type": "OAuthException"}})),
+    ("salesforce", (403, {}, [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "fake-secret"}])),
+    ("mixpanel", (400, {}, {"error": "Query rate limit exceeded", "status": "error"})),
+]
+
+
+@pytest.mark.parametrize(("type_id", "refusal"), THROTTLES)
+def test_a_throttle_that_only_its_vendor_calls_so_is_waited_out(
+    party: ThirdParty,
+    judging: Callable[[str], Transfer],
+    pauses: list[float],
+    caplog: pytest.LogCaptureFixture,
+    type_id: str,
+    refusal: Reply,
+) -> None:
+    replies = iter([refusal, (200, {}, {"rows": rows(1)})])
+    party.answer = lambda _: next(replies)
+    with caplog.at_level(logging.WARNING):
+        assert read(judging(type_id), resource(party, {"style": "none"})) == [1]
+    assert len(pauses) == 1
+    assert f"Shop: HTTP {refusal[0]}, " in caplog.text
+    assert "fake-secret" not in caplog.text
+
+
+def test_a_refusal_of_the_credential_says_what_its_vendor_means_by_it(
+    party: ThirdParty, judging: Callable[[str], Transfer], pauses: list[float]
+) -> None:
+    error = {"code": 190, "error_subcode": 460, "type": "OAuthException", "message": "fake-secret"}
+    party.answer = lambda _: (400, {}, {"error": error})
+    with pytest.raises(ExtractionError, match=r"HTTP 400, .*password.* credential was refused") as raised:
+        read(judging("facebook_ads"), resource(party, {"style": "none"}))
+    assert "fake-secret" not in str(raised.value)
+    assert pauses == []
 
 
 def test_asking_again_has_an_end(party: ThirdParty, transfer: Transfer, pauses: list[float]) -> None:

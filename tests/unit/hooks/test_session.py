@@ -61,6 +61,21 @@ def test_another_origin_never_gets_the_credential(credential: HttpCredential) ->
         assert b"s3cret" not in b"".join(other.requests)
 
 
+def test_a_redirect_that_repeats_the_query_does_not_carry_the_credential_elsewhere() -> None:
+    def echoing(other: Loopback) -> Script:
+        def script(connection: socket.socket, head: bytes) -> None:
+            query = head.split(b" ")[1].partition(b"?")[2].decode()
+            reply("302 Found", Location=f"{other.url}/there?b=2&{query}#part")(connection, head)
+
+        return script
+
+    with serving(reply(body=b"there")) as other, serving(echoing(other)) as server:
+        response = session(server, QUERY).get(f"{server.url}/orders", params={"a": "1"})
+        assert response.text == "there"
+        assert b"GET /there?b=2&a=1 " in other.requests[0]
+    assert "s3cret" not in f"{response.url} {response.history[0].headers}"
+
+
 def test_a_redirect_within_the_origin_keeps_the_credential() -> None:
     answer = in_turn(reply("302 Found", Location="/there"), reply(body=b"there"))
     with serving(answer) as server:

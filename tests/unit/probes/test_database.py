@@ -12,6 +12,7 @@ from mbi_reauth.core.evidence import Driver
 from mbi_reauth.probes.airflow_value import as_connection
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.database import ENGINES, open_database
+from mbi_reauth.probes.database_probe import probe_database
 from mbi_reauth.probes.integration import Subject, probe
 from tests.checking import a_credential, a_type
 
@@ -21,9 +22,12 @@ LOGIN = a_credential(conn_type="mysql", host="db.example.com", login="reader")
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"conn_type": "http"}, "must be postgres or mysql"),
+        ({"conn_type": "http"}, "must be postgres or mysql or mssql or mongo"),
         ({"host": ""}, "has no host"),
         ({"login": ""}, "has no login"),
+        ({"conn_type": "mssql", "login": ""}, "has no login"),
+        ({"conn_type": "mongo", "host": ""}, "has no host"),
+        ({"conn_type": "mongo", "login": ""}, "has no schema"),
         ({"extra": {"client": "pymysql"}}, "mysqlclient or mysql-connector-python, not 'pymysql'"),
     ],
 )
@@ -42,6 +46,8 @@ def test_what_a_database_login_lacks_is_said_with_the_connection(fields: dict[st
         ("mysql", "MySQLdb", "mysql"),
         ("mysql", "airflow.providers.mysql.hooks.mysql", "mysql"),
         ("postgres", "airflow.providers.postgres.hooks.postgres", "postgres"),
+        ("mssql", "airflow.providers.microsoft.mssql.hooks.mssql", "mssql"),
+        ("mongo", "airflow.providers.mongo.hooks.mongo", "mongo"),
     ],
 )
 def test_a_missing_package_is_said_with_the_line_to_type(
@@ -50,7 +56,8 @@ def test_a_missing_package_is_said_with_the_line_to_type(
     monkeypatch.setitem(sys.modules, module, None)
     if module != "MySQLdb":
         monkeypatch.setitem(sys.modules, "MySQLdb", sys)
-    with pytest.raises(MisconfiguredError) as raised, open_database(replace(LOGIN, conn_type=conn_type)):
+    login = replace(LOGIN, conn_type=conn_type, schema="shop")
+    with pytest.raises(MisconfiguredError) as raised, open_database(login):
         pass
     assert f"pip install 'mbi-reauth[{extra}]'" in str(raised.value)
 
@@ -61,10 +68,35 @@ def test_a_missing_package_is_said_with_the_line_to_type(
         ("postgres", "orders", '"orders"'),
         ("postgres", "shop.Orders", '"shop"."Orders"'),
         ("mysql", "shop.orders", "`shop`.`orders`"),
+        ("mssql", "shop.dbo.web-orders", "[shop].[dbo].[web-orders]"),
+        ("mssql", "a]b", "[a]]b]"),
+        ("postgres", 'a"b', '"a""b"'),
+        ("mysql", "a`b", "`a``b`"),
     ],
 )
 def test_names_are_quoted_part_by_part(conn_type: str, name: str, quoted: str) -> None:
     assert ENGINES[conn_type].quoted(name) == quoted
+
+
+def test_a_columns_name_is_quoted_as_one() -> None:
+    assert ENGINES["mssql"].quoted_part("meta.at") == "[meta.at]"
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "module"),
+    [
+        ("mssql", "airflow.providers.microsoft.mssql.hooks.mssql"),
+        ("mongo", "airflow.providers.mongo.hooks.mongo"),
+    ],
+)
+def test_a_missing_package_is_said_by_a_whole_probe(
+    conn_type: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    login = replace(LOGIN, conn_type=conn_type, schema="shop")
+    with pytest.raises(MisconfiguredError) as raised:
+        asyncio.run(probe_database(login, ()))
+    assert str(raised.value).endswith(f"needs a package: pip install 'mbi-reauth[{conn_type}]'")
 
 
 def test_another_database_than_the_types_is_for_the_engineer() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import logging
 import socket
@@ -74,6 +75,7 @@ def test_the_answer_is_the_evidence() -> None:
     [
         ({"method": "basic"}, ("authorization", "Basic ZGFuYTpmYWtlLXBhc3N3b3Jk"), ""),
         (ZENDESK_AUTH, ("authorization", "Basic ZGFuYS90b2tlbjpmYWtlLXBhc3N3b3Jk"), ""),
+        ({"method": "basic", "key_alone": True}, ("authorization", "Basic ZGFuYTpmYWtlLXBhc3N3b3Jk"), ""),
         ({"method": "bearer"}, ("authorization", "Bearer fake-password"), ""),
         ({"method": "header", "name": "X-Api-Key"}, ("x-api-key", "fake-password"), ""),
         (QUERY_AUTH, ("accept", "application/json"), "api_key=fake-password"),
@@ -85,6 +87,12 @@ def test_the_credential_goes_where_the_type_says(
     request = sent(a_type(auth=auth), a_credential(host="shop.example.com", login="dana"))
     assert request.headers[header[0]] == header[1]
     assert request.url.query.decode() == query
+
+
+def test_a_key_without_a_login_stands_alone_where_the_type_says_so() -> None:
+    model = a_type(auth={"method": "basic", "key_alone": True})
+    request = sent(model, a_credential(host="shop.example.com"))
+    assert base64.b64decode(request.headers["authorization"].removeprefix("Basic ")) == b"fake-password:"
 
 
 def test_an_oauth_type_sends_the_fresh_token() -> None:

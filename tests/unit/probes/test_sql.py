@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pymssql
 import pytest
 
 from mbi_reauth.core.evidence import TransportFailure
@@ -71,6 +72,48 @@ def test_only_libpqs_own_words_are_a_transport_failure(
 def test_a_postgresql_error_gives_its_sqlstate() -> None:
     found = evidence("postgres", psycopg.errors.InsufficientPrivilege("permission denied for table orders"))
     assert (found.sqlstate, found.error_code, found.failure) == ("42501", None, None)
+
+
+APPENDED = b"DB-Lib error message 20018, severity 14:\nGeneral SQL Server error: Check messages\n"
+TIMED_OUT = (
+    b"DB-Lib error message 20003, severity 6:\nTDS server connection timed out\n"
+    b"DB-Lib error message 20047, severity 9:\nDBPROCESS is dead or not enabled\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "failure"),
+    [
+        (pymssql.OperationalError(229, b"denied on 'orders'" + APPENDED), 229, "denied on 'orders'", None),
+        (pymssql.OperationalError(4060, "Cannot open database"), 4060, "Cannot open database", None),
+        (pymssql.OperationalError(40613, "caf\u00e9"), 40613, "caf\u00e9", None),
+        (
+            pymssql.OperationalError(20047, TIMED_OUT),
+            20003,
+            "TDS server connection timed out",
+            TransportFailure.TIMEOUT,
+        ),
+        (
+            pymssql.OperationalError(20009, "Unable to connect: Connection refused"),
+            20009,
+            "Unable to connect: Connection refused",
+            TransportFailure.CONNECTION_REFUSED,
+        ),
+        (
+            pymssql.OperationalError(20009, "Unable to connect: Connection timed out"),
+            20009,
+            "Unable to connect: Connection timed out",
+            TransportFailure.TIMEOUT,
+        ),
+        (pymssql.OperationalError(20013, "Unknown host"), 20013, "Unknown host", TransportFailure.DNS),
+        (pymssql.InterfaceError("Connection is closed."), None, "Connection is closed.", None),
+    ],
+)
+def test_a_sql_server_error_gives_its_number_and_only_its_words(
+    error: Exception, code: int | None, message: str, failure: TransportFailure | None
+) -> None:
+    found = evidence("mssql", error)
+    assert (found.error_code, found.message, found.failure) == (code, message, failure)
 
 
 def test_a_secret_in_a_drivers_message_is_hidden() -> None:

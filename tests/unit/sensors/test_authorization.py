@@ -124,6 +124,17 @@ def test_it_ends_on_the_worker_with_the_reason_and_publishes_the_finding(
     assert ti.pushed == {XCOM_KEY: {"shop": finding.model_dump(mode="json")}}
 
 
+def test_an_overdue_update_of_mbi_fails_it_with_the_support_ticket_in_the_error(owners: Owners) -> None:
+    with pytest.raises(AirflowFailException, match="Subject: Commerce Intelligence: data are not updated"):
+        rehearsal(found(Cause.MBI_STALE), deferrable=True).execute(context())
+    assert owners.told == []
+
+
+def test_where_it_proceeds_despite_mbi_the_ticket_is_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    rehearsal(found(Cause.MBI_STALE), policy={"on_misconfigured": "proceed"}).execute(context())
+    assert "Subject: Commerce Intelligence: data are not updated" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("cause", [Cause.AUTHORIZED, Cause.PROVIDER_OUTAGE, Cause.UNKNOWN])
 def test_it_succeeds_where_nothing_is_certain(cause: Cause) -> None:
     rehearsal(found(cause), deferrable=True).execute(context())

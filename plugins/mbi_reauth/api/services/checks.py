@@ -13,12 +13,12 @@ from mbi_reauth.api.services.grant import Question
 from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.api.services.tokens import (
     Refreshing,
-    Waiting,
     is_refreshing,
     look,
     refresh_and_save,
+    unanswered,
 )
-from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
+from mbi_reauth.api.services.turns import Waiting
 from mbi_reauth.models.metadata_db import transact
 
 PATIENCE = timedelta(seconds=20)
@@ -47,8 +47,7 @@ async def prepare(request: CheckRequest, surroundings: Surroundings) -> CheckRes
             if not await to_thread.run_sync(_is_refreshing, question, surroundings):
                 break
         else:
-            silence = Evidence(endpoint=Endpoint.TOKEN, failure=TransportFailure.TIMEOUT)
-            return step.response.model_copy(update={"token_evidence": silence})
+            return step.in_vain
 
 
 def _question(request: CheckRequest, surroundings: Surroundings) -> Question:
@@ -57,6 +56,7 @@ def _question(request: CheckRequest, surroundings: Surroundings) -> Question:
         integration_type=surroundings.type_of(request.integration.type),
         elsewhere=held_elsewhere(request.integration.conn_id),
         refused=request.refused_token,
+        max_age=timedelta(seconds=request.max_age),
         asked_at=surroundings.now(),
     )
 
@@ -66,7 +66,7 @@ async def _advance(question: Question, surroundings: Surroundings) -> CheckRespo
     if not isinstance(step, Refreshing):
         return step
     response = await to_thread.run_sync(refresh_and_save, question, step, surroundings, limiter=_ASKING)
-    return response if response is not None else Waiting(step.response)
+    return response if response is not None else unanswered(step.response)
 
 
 def _look(question: Question, surroundings: Surroundings) -> CheckResponse | Refreshing | Waiting:

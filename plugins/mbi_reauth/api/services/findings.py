@@ -20,6 +20,7 @@ from mbi_reauth.api.services.credentials import (
 from mbi_reauth.api.services.incidents import latest_incident, open_incident, view
 from mbi_reauth.api.services.notifications import message_id
 from mbi_reauth.api.services.surroundings import Surroundings
+from mbi_reauth.api.services.turns import end_turn
 from mbi_reauth.core.incident import OpenIncident, Report, Transition, decide
 from mbi_reauth.core.verdict import Verdict
 from mbi_reauth.models.metadata_db import transact
@@ -46,6 +47,7 @@ def _report(
     session: Session, *, finding_report: FindingReport, elsewhere: Credential | None, now: datetime
 ) -> FindingReceipt:
     status = take_turn(session, finding_report.integration, now=now)
+    end_turn(status, finding_report.turn)
     present_credential(session, status, elsewhere, now=now)
     incident = open_incident(session, status.integration_id)
     transition = decide(

@@ -19,13 +19,17 @@ _FRESH_FOR = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One asker's question; ``refused`` is the SHA-256 of a token that the third party has just refused."""
+    """One asker's question; ``refused`` is the SHA-256 of a token that the third party has just refused.
+
+    ``max_age`` is for how many seconds the asker trusts a proof.
+    """
 
     integration: Integration
     integration_type: IntegrationType
     elsewhere: Credential | None
     refused: str | None
     asked_at: datetime
+    max_age: timedelta = timedelta()
 
 
 def stored_token(

@@ -11,7 +11,6 @@ import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -25,7 +24,8 @@ from mbi_reauth.api.services.credentials import (
 )
 from mbi_reauth.api.services.grant import Question, refresh_request, saved_values, stored_token
 from mbi_reauth.api.services.surroundings import Surroundings
-from mbi_reauth.core.evidence import Evidence
+from mbi_reauth.api.services.turns import Waiting, take_turn_to_probe
+from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
 from mbi_reauth.models.metadata_db import mask, save_extra, transact
 from mbi_reauth.models.tables import Status
 from mbi_reauth.probes.credential import MisconfiguredError
@@ -52,12 +52,6 @@ class Refreshing:
     lease: str | None = None
 
 
-class Waiting(NamedTuple):
-    """Somebody else is asking the token endpoint; ``response`` is what is known without their answer."""
-
-    response: CheckResponse
-
-
 def look(session: Session, question: Question, *, now: datetime) -> CheckResponse | Refreshing | Waiting:
     """Answer from what is stored, or grant the right to refresh unless somebody else has it."""
     status = take_turn(session, question.integration, now=now)
@@ -65,7 +59,7 @@ def look(session: Session, question: Question, *, now: datetime) -> CheckRespons
     response = _response(status)
     oauth = question.integration_type.oauth
     if oauth is None:
-        return response
+        return take_turn_to_probe(status, response, question, now=now)
     token = stored_token(credential, oauth, question.refused, now=now)
     if token is not None or oauth.refresh == "none":
         return response.model_copy(update={"access_token": token})
@@ -81,14 +75,20 @@ def look(session: Session, question: Question, *, now: datetime) -> CheckRespons
 
 def _take_lease(status: Status, granted: Refreshing) -> Refreshing | Waiting:
     if status.refresh_lease is not None and _since(status.refresh_lease_expires_at, granted.granted_at):
-        return Waiting(granted.response)
+        return unanswered(granted.response)
     status.refresh_lease = str(uuid.uuid4())
     status.refresh_lease_expires_at = granted.granted_at + LEASE
     return replace(granted, lease=status.refresh_lease)
 
 
+def unanswered(response: CheckResponse) -> Waiting:
+    """Wait for somebody else's refresh; if it does not end, the token endpoint has not answered."""
+    silence = Evidence(endpoint=Endpoint.TOKEN, failure=TransportFailure.TIMEOUT)
+    return Waiting(_refused(response, silence))
+
+
 def is_refreshing(session: Session, integration_id: str, *, now: datetime) -> bool:
-    """Say whether somebody holds the right to refresh; only reads, so that waiting costs others nothing."""
+    """Say whether somebody is asking still; only reads, so that waiting costs others nothing."""
     expires_at = session.scalar(
         select(Status.refresh_lease_expires_at).where(
             Status.integration_id == integration_id, Status.refresh_lease.is_not(None)
