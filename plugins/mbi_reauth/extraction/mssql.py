@@ -31,6 +31,8 @@ _AS_READ = {
     "datetime2": _AS_TEXT,
     "datetimeoffset": "CONVERT(varchar(33), CONVERT(datetime2(7), SWITCHOFFSET({0}, '+00:00')), 126) + 'Z'",
 }
+# pymssql would take "%d" in the name of a column for a parameter, if those had no names.
+_NAMES = ("watermark", "key")
 _BINARY = frozenset({"binary", "varbinary", "timestamp"})
 
 
@@ -62,16 +64,17 @@ def select(table: Table, engine: Engine, columns: Columns, last: Values) -> str:
     order = f" ORDER BY {', '.join((watermark, *key))}"
     if not last:
         return statement + order
-    given = [_as_given(columns[column]) for column in by]
+    given = [_as_given(name, columns[column]) for name, column in zip(_NAMES, by, strict=False)]
     condition = f"{watermark} >= {given[0]}"
     if key:
         condition += f" AND ({watermark} > {given[0]} OR {key[0]} > {given[1]})"
     return f"{statement} WHERE {condition}{order}"
 
 
-def parameters(values: Values) -> Values:
+def parameters(last: Values) -> Mapping[str, bytearray | str]:
     """Write the cursor's values as text, and bytes as what pymssql takes for bytes always."""
-    return tuple(bytearray(value) if isinstance(value, bytes) else _text(value) for value in values)
+    given = (bytearray(value) if isinstance(value, bytes) else _text(value) for value in last)
+    return dict(zip(_NAMES, given, strict=False))
 
 
 def _text(value: Any) -> str:
@@ -83,8 +86,8 @@ def _as_read(quoted: str, kind: str) -> str:
     return f"{conversion.format(f't.{quoted}')} AS {quoted}" if conversion else f"t.{quoted}"
 
 
-def _as_given(kind: str) -> str:
-    return "%s" if _base(kind) in _BINARY or not kind else f"CONVERT({kind}, %s)"
+def _as_given(name: str, kind: str) -> str:
+    return f"%({name})s" if _base(kind) in _BINARY or not kind else f"CONVERT({kind}, %({name})s)"
 
 
 def _base(kind: str) -> str:

@@ -98,10 +98,10 @@ def rows(connection: Any, table: Table, engine: Engine, last: Values) -> Iterato
     connection.rollback()
 
 
-def _question(cursor: Any, table: Table, engine: Engine, last: Values) -> tuple[str, Values]:
+def _question(cursor: Any, table: Table, engine: Engine, last: Values) -> tuple[str, Any]:
     if engine.driver is Driver.MSSQL:
         columns = mssql.columns_of(cursor, engine.quoted(table.name))
-        return mssql.select(table, engine, columns, last), mssql.parameters(parameters(table, last))
+        return mssql.select(table, engine, columns, last), mssql.parameters(last)
     return select(table, engine, last), parameters(table, last)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import socket
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -157,7 +158,27 @@ def _connect_mysql(credential: Credential, timeout: int, read_timeout: int) -> A
 def _connect_postgresql(credential: Credential, timeout: int, _: int) -> AbstractContextManager[Any]:
     # What the connection says itself goes before; libpq then gives up on a peer that vanished.
     limits = {"connect_timeout": timeout, "tcp_user_timeout": timeout * 1000, **_KEEPALIVES}
-    return closing(_log_in_once(replace(credential, extra={**limits, **credential.extra})))
+    given = {**limits, **_one_address(credential, timeout), **credential.extra}
+    return closing(_log_in_once(replace(credential, extra=given)))
+
+
+def _one_address(credential: Credential, timeout: int) -> dict[str, str]:
+    """Choose the first address of the host that answers, else the last.
+
+    psycopg 3 would send a password that was refused to each other address, too; it would count as often.
+    """
+    if "hostaddr" in credential.extra or "/" in credential.host or "," in credential.host:
+        return {}
+    port = credential.port or ENGINES["postgres"].port
+    try:
+        found = socket.getaddrinfo(credential.host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return {}  # the driver has the words for it
+    *others, last = dict.fromkeys(str(each[4][0]) for each in found)
+    for address in others:
+        with suppress(OSError), socket.create_connection((address, port), timeout):
+            return {"hostaddr": address}
+    return {"hostaddr": last}
 
 
 _CONNECT = {
@@ -193,10 +214,11 @@ def _log_in(credential: Credential) -> Any:
 
 
 def _was_before_login(message: str) -> bool:
-    """Tell whether the encryption was refused, before any password was looked at."""
-    if "pg_hba.conf" in message:
-        return True
-    return "SSL" in message and not any(word in message for word in ("FATAL", "certificate"))
+    """Tell whether the server refused the encryption, before any password was looked at.
+
+    Not a handshake that broke: the password would go in the clear, to whoever broke it.
+    """
+    return "pg_hba.conf" in message or "server does not support SSL" in message
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
@@ -227,7 +249,9 @@ def require_packages(credential: Credential) -> None:
     try:
         for module in modules:
             importlib.import_module(module)
-    except ImportError:
+    except ImportError as error:
+        # Its words, since a package may be there and lack a library of the system.
         raise MisconfiguredError(
-            f"A {engine.driver.value} source needs a package: pip install 'mbi-reauth[{engine.extra}]'"
+            f"A {engine.driver.value} source needs a package ({error}): "
+            f"pip install 'mbi-reauth[{engine.extra}]'"
         ) from None

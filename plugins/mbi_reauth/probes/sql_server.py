@@ -4,8 +4,8 @@ pymssql 2.4.6 (2026) keeps the errors of failed logins in one place for the whol
 gravest only, so that of "cannot open database" (4060) and "login failed" (18456), which come together, the
 first is lost; and it never forgets how grave that was, so that the number of one server's refusal is given to
 whatever fails next, be it a refused connection to another server. So each login hears DB-Library's own
-messages, whose handlers are called in the thread that logs in. Tests over a socket show both faults, and
-their absence here.
+messages, whose handlers are called in the thread that logs in, and afterwards pymssql has its own handlers
+again. Tests over a socket show both faults, and their absence here.
 
 FreeTDS checks a server's certificate only where its own configuration names a ``ca file``
 (https://www.freetds.org/userguide/freetdsconf.html); neither the hook nor pymssql can ask for it.
@@ -16,9 +16,11 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import Any, NamedTuple
 
 import pymssql
@@ -66,16 +68,25 @@ def log_in(credential: Credential, *, timeout: int, read_timeout: int) -> Any:
     }
     target = replace(credential, extra=extra)
     hook = MsSqlHook(mssql_conn_id=target.conn_id, connection=as_connection(target))
-    with _EAR.listening() as heard:
+    # A thread that no signal interrupts: what it raised in a handler, as a task's timeout, would be lost.
+    with ThreadPoolExecutor(1) as own:
+        login = own.submit(_log_in, hook)
         try:
-            return hook.get_conn()
-        except pymssql.Error:
-            raise _refusal(heard.messages) from None
+            return login.result()
         except (TypeError, ValueError, _mssql.MSSQLException) as error:
             words = SecretValues.of(credential).hide(str(error))
             raise MisconfiguredError(
                 f"The extra of the Airflow connection {credential.conn_id!r} is nothing for pymssql: {words}"
             ) from None
+
+
+def _log_in(hook: MsSqlHook) -> Any:
+    heard = _EAR.heard = _Heard()
+    try:
+        with _HANDLERS.before_pymssql():
+            return hook.get_conn()
+    except pymssql.Error:
+        raise _refusal(heard.messages) from None
 
 
 def _refusal(heard: Sequence[Message]) -> pymssql.Error:
@@ -114,19 +125,8 @@ class _Heard:
 
 
 class _Ear(threading.local):
-    """Hears DB-Library in this thread, while there is somebody to tell."""
-
     heard: _Heard | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[_Heard]:
-        """Collect what is said until the end."""
-        _stand_before_pymssql()
-        self.heard = _Heard()
-        try:
-            yield self.heard
-        finally:
-            self.heard = None
+    """Where to put what DB-Library says in this thread, if it is here that somebody logs in."""
 
 
 _EAR = _Ear()
@@ -148,46 +148,71 @@ _ErrorHandler = ctypes.CFUNCTYPE(
 _GIVE_UP = 2
 """What a handler of errors returns (INT_CANCEL in FreeTDS, include/sybdb.h)."""
 
-_standing = threading.Lock()
-_kept: list[Any] = []
-"""The handlers of messages and of errors, each time pymssql's before ours; for ever, since C calls them."""
 
+class _Handlers:
+    """DB-Library's handlers of messages and of errors, of which a process has one each."""
 
-def _stand_before_pymssql() -> None:
-    """Hear DB-Library before pymssql does, once in a process, and pass everything on."""
-    with _standing:
-        if _kept:
-            return
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logins = 0
+        # Kept for ever, since C may be on its way to them.
+        self._ours = (_MessageHandler(self._hear_server), _ErrorHandler(self._hear_library))
+        self._pymssqls: list[Any] = []
+
+    @contextmanager
+    def before_pymssql(self) -> Iterator[None]:
+        """Hear DB-Library before pymssql does, and pass everything on, as long as anybody logs in."""
+        install = _installers()
+        with self._lock:
+            if not self._logins:
+                before = [put(ours) for put, ours in zip(install, self._ours, strict=True)]
+                self._pymssqls = [
+                    type(ours)(address) for ours, address in zip(self._ours, before, strict=True)
+                ]
+            self._logins += 1
         try:
-            library = ctypes.CDLL(_mssql.__file__)
-            on_message, on_error = library.dbmsghandle, library.dberrhandle
-        except (OSError, AttributeError):
-            raise MisconfiguredError(
-                "This build of pymssql hides DB-Library, so that a refusal would not be told from an outage; "
-                "install the one from PyPI: pip install 'mbi-reauth[mssql]'"
-            ) from None
-        on_message.argtypes, on_message.restype = (_MessageHandler,), ctypes.c_void_p
-        on_error.argtypes, on_error.restype = (_ErrorHandler,), ctypes.c_void_p
-        _kept.extend(_replaced(on_message, _MessageHandler, _hear_server))
-        _kept.extend(_replaced(on_error, _ErrorHandler, _hear_library))
+            yield
+        finally:
+            with self._lock:
+                self._logins -= 1
+                if not self._logins:
+                    for put, pymssqls in zip(install, self._pymssqls, strict=True):
+                        put(pymssqls)
+
+    def _hear_server(
+        self, process: Any, number: int, state: int, severity: int, words: bytes, *rest: Any
+    ) -> int:
+        if _EAR.heard is not None and severity > _INFORMATION:
+            _EAR.heard.server.append(Message(number, words.decode("utf-8", "replace").strip()))
+        return int(self._pymssqls[0](process, number, state, severity, words, *rest)) if self._pymssqls else 0
+
+    def _hear_library(
+        self, process: Any, severity: int, number: int, cause: int, words: bytes, why: bytes
+    ) -> int:
+        if _EAR.heard is not None and number not in _NO_NEWS:
+            text = b": ".join((words, why) if why and cause > 0 else (words,))
+            _EAR.heard.library.append(Message(number, text.decode("utf-8", "replace")))
+        passed_on = self._pymssqls and self._pymssqls[1](process, severity, number, cause, words, why)
+        return int(passed_on or _GIVE_UP)
 
 
-def _replaced(install: Any, kind: Any, handler: Callable[..., int]) -> list[Any]:
-    """Install a handler; return the one before, if there was one, and the new one."""
-    new = kind(handler)
-    before = install(new)
-    return [kind(before) if before else None, new]
+_HANDLERS = _Handlers()
 
 
-def _hear_server(process: Any, number: int, state: int, severity: int, words: bytes, *rest: Any) -> int:
-    if _EAR.heard is not None and severity > _INFORMATION:
-        _EAR.heard.server.append(Message(number, words.decode("utf-8", "replace").strip()))
-    return int(_kept[0](process, number, state, severity, words, *rest)) if _kept and _kept[0] else 0
+@cache
+def _installers() -> tuple[Any, Any]:
+    """Find what installs a handler and returns the address of the one before.
 
-
-def _hear_library(process: Any, severity: int, number: int, cause: int, words: bytes, why: bytes) -> int:
-    if _EAR.heard is not None and number not in _NO_NEWS:
-        text = b": ".join((words, why) if why and cause > 0 else (words,))
-        _EAR.heard.library.append(Message(number, text.decode("utf-8", "replace")))
-    before = _kept[2] if _kept[2:] else None
-    return int(before(process, severity, number, cause, words, why)) if before else _GIVE_UP
+    :raises MisconfiguredError: pymssql was built in another way than its wheels are
+    """
+    try:
+        library = ctypes.CDLL(_mssql.__file__)
+        on_message, on_error = library.dbmsghandle, library.dberrhandle
+    except (OSError, AttributeError):
+        raise MisconfiguredError(
+            "This build of pymssql hides DB-Library, so that a refusal would not be told from an outage; "
+            "install the one from PyPI: pip install 'mbi-reauth[mssql]'"
+        ) from None
+    on_message.argtypes, on_message.restype = (_MessageHandler,), ctypes.c_void_p
+    on_error.argtypes, on_error.restype = (_ErrorHandler,), ctypes.c_void_p
+    return on_message, on_error

@@ -117,10 +117,13 @@ def _hook(ssh: Credential, timeout: float) -> Any:
             "Remove it, and give the server's host_key instead"
         )
     try:
+        import airflow.providers.ssh.tunnel  # noqa: F401 - an older provider has none
         from airflow.providers.ssh.hooks.ssh import SSHHook
         from paramiko import SSHException
-    except ImportError:
-        raise MisconfiguredError("A tunnel needs a package: pip install 'mbi-reauth[ssh]'") from None
+    except ImportError as error:
+        raise MisconfiguredError(
+            f"A tunnel needs a package ({error}): pip install 'mbi-reauth[ssh]'"
+        ) from None
 
     class GivenSSHHook(SSHHook):
         """The provider's hook over a connection that has been read already (a thread cannot read one)."""

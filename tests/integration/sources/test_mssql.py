@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pymssql
 import pytest
 from pysqlbridge.catalog import load as load_catalog  # type: ignore[import-untyped]
 from pysqlbridge.logins import load as load_logins  # type: ignore[import-untyped]
@@ -27,6 +30,7 @@ from mbi_reauth.core.evidence import Driver, Evidence, TransportFailure
 from mbi_reauth.core.integration import Table
 from mbi_reauth.core.verdict import VERDICT_OF, Cause, Verdict
 from mbi_reauth.hooks.database import database
+from mbi_reauth.probes import sql_server as sql_server_probe
 from mbi_reauth.probes.airflow_value import as_connection
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.sql import probe_sql
@@ -210,6 +214,47 @@ def test_refusals_at_the_same_time_are_not_mixed_up() -> None:
     with ThreadPoolExecutor(len(said)) as pool:
         for _ in range(10):
             assert list(pool.map(ask, said)) == list(said)
+
+
+class TimeIsUpError(BaseException):
+    """What a task's timeout raises, in the main thread and wherever that may be."""
+
+
+@pytest.fixture
+def times_up() -> Iterator[Callable[[], None]]:
+    def stop(*_: object) -> None:
+        raise TimeIsUpError
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("until", ["SET ARITHABORT", "SELECT"], ids=["login", "statement"])
+def test_a_tasks_timeout_is_not_lost_when_the_server_complains_at_that_moment(
+    times_up: Callable[[], None], until: str
+) -> None:
+    def answer(statement: str) -> Answer:
+        if not statement.startswith(until):
+            return None
+        times_up()
+        return refused()
+
+    with (
+        sql_server(answer=answer) as server,
+        pytest.raises(TimeIsUpError),
+        suppress(pymssql.Error),
+        database(an_integration(), as_connection(login(server))) as opened,
+    ):
+        opened.cursor().execute("SELECT 1")
+
+
+def test_a_driver_that_cannot_be_listened_to_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymssql._mssql.__file__", sys.modules["_ctypes"].__file__)
+    monkeypatch.setattr(sql_server_probe, "_installers", sql_server_probe._installers.__wrapped__)
+    with sql_server() as server, pytest.raises(MisconfiguredError, match="hides DB-Library"):
+        probe_sql(login(server), ())
+    assert server.connections == 0
 
 
 _ALONE = """

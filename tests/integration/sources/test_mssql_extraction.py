@@ -88,6 +88,16 @@ def test_each_run_lands_what_is_new_over_ties_and_fetches(
     assert landed(folder) == [1, 3, 2, 4, 5]
 
 
+def test_a_percent_sign_in_a_columns_name_is_no_parameter(
+    source: TransactSql, connection: Any, folder: ObjectStoragePath
+) -> None:
+    source.create("orders", {"%discount": "int", "%s": "int", "id": "int", "at": "int"})
+    source.put("orders", (5, 6, 1, 10))
+    assert run(connection, folder, BY_TIME).rows == 1
+    source.put("orders", (7, 8, 2, 11))
+    assert run(connection, folder, BY_TIME).rows == 1
+
+
 def test_without_a_key_the_last_watermark_is_read_again_and_landed_once(
     source: TransactSql, connection: Any, folder: ObjectStoragePath
 ) -> None:

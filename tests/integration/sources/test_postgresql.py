@@ -204,6 +204,25 @@ def test_a_refused_login_is_one_login(server: SourceDatabase, fields: dict[str, 
     assert refusals(server) - before == 1
 
 
+@pytest.mark.usefixtures("driver")
+@pytest.mark.parametrize("last_digits", ["11", "12", "21", "121"])
+def test_a_refused_login_is_one_login_however_many_addresses_the_host_has(
+    server: SourceDatabase, last_digits: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing listens on 127.0.0.2."""
+    addresses = [f"127.0.0.{digit}" for digit in last_digits]
+    known = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, server.port)) for each in addresses]
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return known if host == "db.example.com" else resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    before = refusals(server)
+    evidence = probe_sql(login(server, host="db.example.com", password="fake-wrong"), ORDERS)
+    assert (cause_of(evidence), refusals(server) - before) == (Cause.CREDENTIALS_REJECTED, 1)
+
+
 @pytest.mark.parametrize("type_id", ["postgresql_ssh", "spree", "amazon_rds"])
 def test_a_whole_check_of_a_refused_login_is_one_login(server: SourceDatabase, type_id: str) -> None:
     connections = FakeConnections({"shop_conn": [login(server, password="fake-wrong")]})

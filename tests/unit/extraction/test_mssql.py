@@ -22,8 +22,8 @@ COLUMNS = {
     "place": "",
 }
 AFTER = (
-    " WHERE t.[at] >= CONVERT(datetime2(7), %s) AND (t.[at] > CONVERT(datetime2(7), %s)"
-    " OR t.[id] > CONVERT(bigint, %s)) ORDER BY t.[at], t.[id]"
+    " WHERE t.[at] >= CONVERT(datetime2(7), %(watermark)s) AND (t.[at] > CONVERT(datetime2(7), %(watermark)s)"
+    " OR t.[id] > CONVERT(bigint, %(key)s)) ORDER BY t.[at], t.[id]"
 )
 READ = (
     "SELECT t.[id], CONVERT(varchar(33), t.[at], 126) AS [at], "
@@ -40,12 +40,12 @@ READ = (
         (
             Table(name="dbo.orders", watermark="id"),
             (7,),
-            " WHERE t.[id] >= CONVERT(bigint, %s) ORDER BY t.[id]",
+            " WHERE t.[id] >= CONVERT(bigint, %(watermark)s) ORDER BY t.[id]",
         ),
         (
             Table(name="dbo.orders", watermark="version"),
             (b"7",),
-            " WHERE t.[version] >= %s ORDER BY t.[version]",
+            " WHERE t.[version] >= %(watermark)s ORDER BY t.[version]",
         ),
         (
             Table(name="dbo.orders", watermark="at", key="id"),
@@ -65,18 +65,20 @@ def test_a_cursors_column_is_found_by_its_exact_name() -> None:
         select(Table(name="dbo.orders", watermark="ID"), MSSQL, COLUMNS, ())
 
 
-def test_values_go_back_as_text_without_losing_a_digit() -> None:
-    values = (Decimal("1E-20"), 2**62, 0.1, UUID(int=1), "it's", "2026-03-01T10:00:00.1234567")
-    assert parameters(values) == (
-        "0.00000000000000000001",
-        "4611686018427387904",
-        "0.1",
-        "00000000-0000-0000-0000-000000000001",
-        "it's",
-        "2026-03-01T10:00:00.1234567",
-    )
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("1E-20"), "0.00000000000000000001"),
+        (2**62, "4611686018427387904"),
+        (0.1, "0.1"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        ("it's", "it's"),
+        ("2026-03-01T10:00:00.1234567", "2026-03-01T10:00:00.1234567"),
+    ],
+)
+def test_values_go_back_as_text_without_losing_a_digit(value: Any, text: str) -> None:
+    assert parameters((value, value)) == {"watermark": text, "key": text}
 
 
 def test_bytes_go_back_as_bytes_even_where_they_could_be_text() -> None:
-    (value,) = parameters((b"ABCD",))
-    assert isinstance(value, bytearray)
+    assert isinstance(parameters((b"ABCD",))["watermark"], bytearray)

@@ -96,7 +96,27 @@ def test_a_missing_package_is_said_by_a_whole_probe(
     login = replace(LOGIN, conn_type=conn_type, schema="shop")
     with pytest.raises(MisconfiguredError) as raised:
         asyncio.run(probe_database(login, ()))
-    assert str(raised.value).endswith(f"needs a package: pip install 'mbi-reauth[{conn_type}]'")
+    assert str(raised.value).endswith(f": pip install 'mbi-reauth[{conn_type}]'")
+
+
+@pytest.mark.parametrize("module", ["hooks.ssh", "tunnel"])
+def test_a_missing_package_of_the_tunnel_is_said_too(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, f"airflow.providers.ssh.{module}", None)
+    login = replace(LOGIN, conn_type="postgres", schema="shop")
+    ssh = a_credential(conn_type="ssh", host="bastion.example.com", login="reader")
+    with pytest.raises(MisconfiguredError) as raised, open_database(login, ssh=ssh):
+        pass
+    assert str(raised.value).endswith(": pip install 'mbi-reauth[ssh]'")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_package_that_lacks_a_library_of_the_system_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError(f"libmariadb.so.3: cannot open shared object file, for {name}")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(MisconfiguredError, match=r"libmariadb\.so\.3"), open_database(LOGIN):
+        pass
 
 
 def test_another_database_than_the_types_is_for_the_engineer() -> None:
