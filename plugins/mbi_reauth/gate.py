@@ -63,7 +63,8 @@ class GateOptions(TypedDict, total=False):
 
     ``on_blocked``: skip the extraction (default), wait for the owner, or fail. ``on_unavailable``: the third
     party gives no answer: proceed (default) or wait. ``on_indeterminate``: nobody mapped the answer: proceed
-    (default), wait or fail. ``on_misconfigured``: our own set-up is wrong: fail (default) or proceed.
+    (default), wait or fail. ``on_misconfigured``: our own set-up is wrong, or MBI does not keep up where the
+    registry names an ``mbi_signal``: fail (default) or proceed.
     ``shadow``: say what would be done, do and report nothing. ``max_age``: trust a proof this many seconds
     old. ``deferrable`` (default true): check in the triggerer, without a worker slot; else ``mode`` is the
     sensor's. ``poke_interval``, ``timeout``: seconds between two checks while waiting, and until waiting
@@ -197,9 +198,10 @@ def _refuse(roots: list[BaseOperator], unstoppable: Collection[str]) -> None:
 
 def _explain(integrations: list[Integration]) -> str:
     names = ", ".join(f"**{entry.label}** (`{entry.id}`, {entry.type})" for entry in integrations)
+    behind = ", or MBI does not keep up" if any(entry.signal for entry in integrations) else ""
     return (
         f"Checks the authorization of {names}.\n\n"
         "* **success**: authorized, or nothing certain was found out: the extraction runs.\n"
         "* **skipped**: the owner must re-authorize; `needs_reauth.email_owner` tells them.\n"
-        "* **failed**: the set-up on the Airflow side is wrong; the log says what to do."
+        f"* **failed**: the set-up on the Airflow side is wrong{behind}; the log says what to do."
     )

@@ -334,6 +334,21 @@ def test_the_registrys_expiry_is_in_the_finding() -> None:
     assert finding.expires_at == datetime(2027, 3, 1, tzinfo=timezone.utc)
 
 
+def test_what_a_database_told_of_the_expiry_outlasts_an_outage_although_the_registry_says_later() -> None:
+    told = NOON + timedelta(days=7)
+    last = Finding(
+        cause=Cause.AUTHORIZED,
+        rule="made_up.authorized",
+        explanation="As told.",
+        checked_at=NOON - timedelta(hours=1),
+        proved_at=NOON - timedelta(hours=1),
+        expires_at=told,
+    )
+    scene = Scene(api=FakeApi(CheckResponse(credential_version=7, last_finding=last)), probe=FakeProbe([503]))
+    finding = scene.check(an_integration(expires_at=date(2027, 3, 1))).finding
+    assert (finding.verdict, finding.expires_at) == (Verdict.UNAVAILABLE, told)
+
+
 def test_the_log_says_in_one_line_what_was_found(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="mbi_reauth.check")
     Scene(probe=FakeProbe([410])).check(an_integration(name="Dana's shop"))

@@ -51,7 +51,7 @@ class CheckResponse(ApiModel):
 
     Of a type whose third party wants few questions, one asker at a time has the turn: it gets ``turn``, and
     names it in its report. The others get none, and in ``turn_in`` the seconds until the next one; what
-    ``last_finding`` says is their answer.
+    ``last_finding`` says is their answer, and there is none while the asker owes it.
     """
 
     credential_version: int

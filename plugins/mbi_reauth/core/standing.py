@@ -58,6 +58,8 @@ def stamped(finding: Finding, began: datetime, last: Finding | None, integration
     """Add the times: the check's is when it began, because what it says may be older than its end."""
     proved = began if finding.proves else last.proved_at if last else None
     expires = finding.expires_at
+    if expires is None and last is not None and not finding.proves:
+        expires = last.expires_at  # told by somebody who knew; the registry's is for where nobody does
     if expires is None and integration.expires_at is not None:
         expires = datetime.combine(integration.expires_at, time(), timezone.utc)
     return finding.model_copy(update={"checked_at": began, "proved_at": proved, "expires_at": expires})

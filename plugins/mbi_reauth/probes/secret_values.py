@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from urllib.parse import quote, quote_plus
 
 from mbi_reauth.probes.credential import Credential
 
@@ -26,9 +25,9 @@ class SecretValues:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._secrets = tuple(secrets)
-        spellings = {spelling for secret in self._secrets for spelling in _spellings(secret)}
-        # The longest first, so that no spelling leaves the rest of a longer one behind.
-        self._spellings = sorted(spellings, key=len, reverse=True)
+        texts = {text for secret in self._secrets for text in _texts(secret)}
+        # The longest first, so that none leaves the rest of a longer one behind.
+        self._patterns = [_pattern(text) for text in sorted(texts, key=len, reverse=True)]
 
     @classmethod
     def of(cls, credential: Credential, *further: str) -> SecretValues:
@@ -42,8 +41,8 @@ class SecretValues:
 
     def hide(self, text: str) -> str:
         """Put stars in the place of each secret."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, HIDDEN)
+        for pattern in self._patterns:
+            text = pattern.sub(HIDDEN, text)
         return text
 
 
@@ -82,14 +81,27 @@ def _is_secret(name: str) -> bool:
     return bool(_SECRET_NAME.search(name)) and not name.endswith(_NO_SECRET)
 
 
-def _spellings(secret: str) -> Iterator[str]:
-    for spelling in (
-        secret,
-        secret.strip(),
-        quote(secret, safe=""),
-        quote_plus(secret),
-        json.dumps(secret)[1:-1],
-        base64.b64encode(secret.encode()).decode(),
-    ):
-        if len(spelling) >= SHORTEST:
-            yield spelling
+def _texts(secret: str) -> Iterator[str]:
+    for text in (secret.strip(), base64.b64encode(secret.encode()).decode()):
+        if len(text) >= SHORTEST:
+            yield text
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """Match a text however its signs are escaped, which differs from one JSON or URL writer to the next."""
+    return re.compile("".join(map(_written, text)))
+
+
+def _written(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    units = re.findall("....", character.encode("utf-16-be").hex())
+    # PHP's JSON escapes a slash, JSON within JSON once more; as many ways of a backslash would be slow.
+    backslashes = "" if character == "\\" else r"\\{0,3}"
+    ways = [
+        re.escape(json.dumps(character)[1:-1]),
+        backslashes + re.escape(character),
+        "".join(rf"\\{{1,3}}u(?i:{unit})" for unit in units),  # .NET's JSON
+        "".join(f"%(?:25)?(?i:{byte:02x})" for byte in character.encode()),
+    ]
+    return f"(?:{'|'.join(ways)}{'|[+]' if character == ' ' else ''})"

@@ -90,6 +90,19 @@ def test_another_credential_does_not_shorten_the_interval(metered: App) -> None:
     assert (answer["turn"], answer["turn_in"], answer["last_finding"]) == (None, 60, None)
 
 
+def test_what_was_said_before_a_turn_is_no_answer_of_it(metered: App) -> None:
+    answered(metered, Cause.MBI_STALE)
+    metered.outside.pass_time(60)
+    assert metered.check()["turn"]
+    assert metered.check()["last_finding"] is None
+
+
+def test_a_fault_of_mbi_is_not_trusted_for_as_long_as_a_proof(metered: App) -> None:
+    answered(metered, Cause.MBI_STALE)
+    metered.outside.pass_time(60)
+    assert metered.check(max_age=3600)["turn"]
+
+
 def test_who_trusts_the_last_proof_takes_no_turn_from_the_others(metered: App) -> None:
     answered(metered)
     metered.outside.pass_time(100)

@@ -47,6 +47,20 @@ def test_the_gate_is_in_front_of_every_root_and_only_of_those(dag: DAG, registry
     assert upstream(dag, EMAIL) == {GATE}
 
 
+def test_the_gate_says_beforehand_whether_mbi_may_fail_it(dag: DAG, tmp_path: Path) -> None:
+    path = tmp_path / "integrations.yaml"
+    signalled = ENTRY.replace("zendesk", "zendesk, mbi_signal: updates")
+    updates = ENTRY.replace("zendesk", "mbi_update_cycle")
+    path.write_text(f"integrations: {{shop: {signalled}, books: {ENTRY}, updates: {updates}}}\n")
+    shop, books = authorized("shop", registry=path), authorized("books", registry=path)
+    with shop:
+        step("a")
+    with books:
+        step("a")
+    assert "or MBI does not keep up" in str(shop.gate.doc_md)
+    assert "MBI" not in str(books.gate.doc_md)
+
+
 def test_what_comes_before_is_before_the_gate_and_what_comes_after_is_after_the_extraction(
     dag: DAG, registry: Path
 ) -> None:

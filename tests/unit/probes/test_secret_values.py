@@ -12,7 +12,18 @@ SECRET = 'fa/ke"s3cret'
 
 @pytest.mark.parametrize(
     "text",
-    [SECRET, f" {SECRET}\n", "fa%2Fke%22s3cret", json.dumps(SECRET), "ZmEva2UiczNjcmV0"],
+    [
+        SECRET,
+        f" {SECRET}\n",
+        "fa%2Fke%22s3cret",
+        "fa%2fke%22s3cret",
+        "fa%252Fke%2522s3cret",
+        json.dumps(SECRET),
+        json.dumps(json.dumps(SECRET)),
+        r"fa\/ke\"s3cret",
+        r"fa\u002Fke\u0022s3cret",
+        "ZmEva2UiczNjcmV0",
+    ],
 )
 def test_every_spelling_of_a_secret_is_hidden(text: str) -> None:
     hidden = SecretValues([SECRET]).hide(f"before {text} after")

@@ -2,7 +2,8 @@
 
 MBI recommends a minute between two questions about one account, and a hundred gates may want to know at once.
 Whoever asks first gets the turn; the others wait for the answer, and have to do with it until the interval is
-over, by the app's clock. A turn whose answer never comes is not given to anybody else before that either.
+over, by the app's clock. A turn whose answer never comes is not given to anybody else before that either, and
+who waited for it has none.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from mbi_reauth.api.datamodels import CheckResponse
 from mbi_reauth.api.services.grant import Question
-from mbi_reauth.core.verdict import Finding
+from mbi_reauth.core.verdict import Finding, Verdict
 from mbi_reauth.models.tables import Status
 
 
@@ -36,11 +37,17 @@ def take_turn_to_probe(
         status.refresh_lease_expires_at = now + timedelta(seconds=seconds)
         return response.model_copy(update={"turn": status.refresh_lease})
     told = response.model_copy(update={"turn_in": (over_at - now).total_seconds()})
-    return told if status.refresh_lease is None else Waiting(told)
+    if status.refresh_lease is None:
+        return told
+    # What was said before this turn may be long over, and nobody may be stopped by it.
+    return Waiting(told.model_copy(update={"last_finding": None}))
 
 
 def _is_proved(last: Finding | None, *, since: datetime) -> bool:
-    return last is not None and last.proves and last.proved_at is not None and last.proved_at > since
+    """Tell whether the last answer is good, and young enough; a fault of MBI proves no more than the key."""
+    if last is None or last.verdict is not Verdict.AUTHORIZED or last.proved_at is None:
+        return False
+    return last.proved_at > since
 
 
 def end_turn(status: Status, turn: str | None) -> None:
