@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from mbi_reauth.catalogue.model import (
     HttpProbe,
     IntegrationType,
 )
+from mbi_reauth.catalogue.placeholders import placeholder_faults
 from mbi_reauth.core.classify import Table, classify
 from mbi_reauth.core.document import Fault, quoted
 from mbi_reauth.core.evidence import Driver, Endpoint, Evidence
@@ -65,7 +66,8 @@ class LoadedType:
         if evidence.endpoint is Endpoint.TOKEN:
             return _tables("token")
         refreshable = self.model.oauth is not None and self.model.oauth.refresh != "none"
-        return _tables("bearer", "http") if refreshable else _tables("http")
+        names = ("bearer", "http") if refreshable else ("http",)
+        return _tables(*names) if self.model.error_model == "open" else _tables_without_words(*names)
 
 
 def load_type(type_id: str, folder: Path | None) -> LoadedType:
@@ -104,6 +106,8 @@ def sample_faults(
             finding = judge(sample.evidence)
             if finding.rule != f"{name}.{rule.id}":
                 message = f"this sample is decided by {finding.rule}, as {finding.cause.value}"
+                if finding.rule not in {f"{name}.{earlier.id}" for earlier in rules[:number]}:
+                    message += f"; the condition does not hold, or no such answer can mean {rule.cause.value}"
                 at = ("rules", number, "samples", position)
                 yield document.fault(at, f"rules[{rule.id}]: {message}")
 
@@ -126,9 +130,11 @@ def read_model(
     except ValidationError as error:
         return document, faults + model_faults(error, document, model, value=document.value), None
     if isinstance(made, (IntegrationType, DefaultTable)):
-        faults += _repeated_ids(made.rules, document)
+        faults += _repeated("rules", "id", [rule.id for rule in made.rules], document)
     if isinstance(made, IntegrationType):
+        faults += _repeated("resources", "name", [each.name for each in made.resources], document)
         faults += _contradictions(made, document)
+        faults += placeholder_faults(made, document)
     return document, faults, None if faults else made
 
 
@@ -146,21 +152,24 @@ def _table_faults(path: Path) -> list[Fault]:
 
 def _read_type(type_id: str, folder: Path | None) -> tuple[Extended, list[Fault], IntegrationType | None]:
     path = _path_of(type_id, folder)
-    return read_model(path or PACKAGED / f"{type_id}.yaml", IntegrationType, folder)
+    if path is None:
+        unfit = Fault(f"{type_id}.yaml", 0, "the name of a type has only letters, digits and _")
+        return Extended(None, (unfit,), {}), [unfit], None
+    return read_model(path, IntegrationType, folder)
 
 
 @lru_cache(maxsize=256)
-def _load_model(path: Path, folder: Path | None, _version: int) -> IntegrationType:
+def _load_model(path: Path, folder: Path | None, _version: tuple[int, ...]) -> IntegrationType:
     _, faults, model = read_model(path, IntegrationType, folder)
     if model is None:
         raise CatalogueError(_message(faults))
     return model
 
 
-def _version(path: Path, folder: Path | None) -> int:
-    """Return the time of the last change; of the site's families too, as any of them may be in it."""
-    families: Iterable[Path] = (folder / FOLDER).glob("*.yaml") if folder is not None else ()
-    return max(each.stat().st_mtime_ns for each in (path, *families))
+def _version(path: Path, folder: Path | None) -> tuple[int, ...]:
+    """Return the times of the last changes; of the site's families too, as any of them may be in it."""
+    families = sorted((folder / FOLDER).glob("*.yaml")) if folder is not None else ()
+    return tuple(each.stat().st_mtime_ns for each in (path, *families))
 
 
 @cache
@@ -176,6 +185,21 @@ def _tables(*names: str) -> tuple[Table, ...]:
     return tuple(_table(name) for name in names)
 
 
+@cache
+def _tables_without_words(*names: str) -> tuple[Table, ...]:
+    """Leave out what judges a credential by words: where a third party has its own, they are a stranger's."""
+    return tuple(
+        Table(name, [rule for rule in rules if not judges_a_credential_by_words(rule)])
+        for name, rules in _tables(*names)
+    )
+
+
+def judges_a_credential_by_words(rule: Rule) -> bool:
+    """Tell whether a rule refuses a credential, or has it refreshed, by more than a status."""
+    refuses = VERDICT_OF[rule.cause] in (Verdict.NEEDS_REAUTH, Verdict.NEEDS_REFRESH)
+    return refuses and rule.when.may_name_words
+
+
 def _path_of(type_id: str, folder: Path | None) -> Path | None:
     if not _TYPE_ID.fullmatch(type_id):
         return None
@@ -183,12 +207,10 @@ def _path_of(type_id: str, folder: Path | None) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _repeated_ids(rules: Sequence[Rule], document: Extended) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for number, rule in enumerate(rules):
-        if rule.id in seen:
-            yield document.fault(("rules", number, "id"), f"rules: the id {quoted(rule.id)} is here twice")
-        seen.add(rule.id)
+def _repeated(part: str, key: str, names: Sequence[str], document: Extended) -> Iterator[Fault]:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield document.fault((part, number, key), f"{part}: the {key} {quoted(name)} is here twice")
 
 
 def _contradictions(made: IntegrationType, document: Extended) -> Iterator[Fault]:
@@ -211,6 +233,9 @@ def _unfit_for_its_kind(made: IntegrationType, document: Extended) -> Iterator[F
         yield document.fault(("probe",), f"probe: a type of kind {made.kind} needs the other kind of probe")
     if made.kind != "mbi" and isinstance(made.probe, HttpProbe) and made.probe.fresh is not None:
         yield document.fault(("probe", "fresh"), "probe.fresh: only a type of kind mbi can be stale")
+    if made.kind != "http" and made.error_model == "closed":
+        message = "error_model: only what a type of kind http answers is judged by other APIs' words"
+        yield document.fault(("error_model",), message)
     for number, rule in enumerate(made.rules if made.kind == "mbi" else ()):
         if VERDICT_OF[rule.cause] is Verdict.NEEDS_REAUTH:
             message = f"rules[{rule.id}].cause: no owner can mend what a type of kind mbi answers"

@@ -223,6 +223,10 @@ class IntegrationType(CatalogueModel):
     needs an owner, and no default table judges it. Such a type may have no probe; then what the registry's
     ``mbi_signal`` says decides. ``unverified`` are the facts that nobody could check.
 
+    ``error_model`` is ``closed`` where the rules have all the words by which the third party refuses a
+    credential; words that other APIs have for it (``invalid_token``, ``ok: false``) are then a gateway's. It
+    is ``open`` where the third party may use them, as most do.
+
     Addresses are templates over the connection: ``{base_url}`` (the connection's host where it has one, the
     type's own otherwise), ``{host}``, ``{login}``, ``{account}`` (the registry's, else the extra of that
     name) and ``{extra.<name>}``.
@@ -238,6 +242,7 @@ class IntegrationType(CatalogueModel):
     auth: Auth
     oauth: OAuth | None = None
     probe: Probe | None = None
+    error_model: Literal["open", "closed"] = "open"
     rules: list[Rule]
     resources: list[Resource] = Field(default_factory=list)
     owner_steps: OwnerSteps

@@ -35,10 +35,11 @@ edited by hand. How to add a type of your own: [adding-a-type.md](adding-a-type.
 to the account, not to MBI's permission. `mbi_signal`: what MBI says about itself.
 
 Of each type's answers only its own are listed. What it does not map is judged by the [shared
-tables](#what-any-third-party-answers), and what those do not map is `indeterminate`. Silence, 429 and 5xx
-are never about a credential, whoever sends them. A question mark at a cause: the refusal counts only when a
-second check finds it again. A rule marked *reported* or *unverified* was not seen in the third party's own
-documentation.
+tables](#what-any-third-party-answers), though by none of the words there that refuse an API's credential:
+from an API with an error model of its own they are a gateway's. What is not mapped is `indeterminate`.
+Silence, 429 and 5xx are never about a credential, whoever sends them. A question mark at a cause: the refusal
+counts only when a second check finds it again. A rule marked *reported* or *unverified* was not seen in the
+third party's own documentation.
 """
 _AUTH = {
     "basic": "HTTP Basic",
@@ -63,8 +64,9 @@ def reference_text() -> str:
     """Write the whole page, Markdown."""
     types = catalogue.load_all()
     blocks = [_INTRODUCTION.rstrip("\n"), _overview(types.values())]
+    said = _Said()
     for loaded in types.values():
-        blocks += _type(loaded)
+        blocks += _type(loaded, said)
     blocks.append("## What any third party answers")
     blocks.append("Where a type says nothing: these tables, those that fit its kind.")
     for path in sorted(DEFAULTS.glob("*.yaml")):
@@ -83,14 +85,26 @@ def _overview(types: Iterable[LoadedType]) -> str:
                 loaded.model.display_name,
                 _authorization(loaded.model),
                 _probed(loaded.model),
-                _cost(loaded.model),
+                _price(loaded.model),
             )
             for loaded in types
         ),
     )
 
 
-def _type(loaded: LoadedType) -> Iterator[str]:
+class _Said:
+    """What was said already, and at which type: what types share is written once."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, str] = {}
+
+    def once(self, text: str, type_id: str, *, again: str = "as at") -> str:
+        """Return the text, or where to read it."""
+        first = self._at.setdefault(text, type_id)
+        return text if first == type_id or not text else f"{again} [`{first}`](#{first})."
+
+
+def _type(loaded: LoadedType, said: _Said) -> Iterator[str]:
     """Write a type's section, block by block; some may be empty."""
     model = loaded.model
     yield f"## {loaded.id}"
@@ -101,9 +115,9 @@ def _type(loaded: LoadedType) -> Iterator[str]:
     yield _fields(model)
     yield "\n".join(_sunset(sunset) for sunset in model.sunsets)
     yield _resources(model.resources)
-    yield _rules(model.rules)
+    yield said.once(_rules(model.rules), loaded.id, again="What it answers is judged as at")
     yield "What the owner is told:"
-    yield _told(model.owner_steps)
+    yield "\n".join(f"- {who}: {said.once(steps, loaded.id)}" for who, steps in _told(model.owner_steps))
     if model.unverified:
         yield "Not verified:"
         yield "\n".join(f"- {fact}" for fact in model.unverified)
@@ -145,12 +159,13 @@ def _probed(model: IntegrationType) -> str:
     return "nothing of its own"
 
 
+def _price(model: IntegrationType) -> str:
+    return (model.probe.cost or "one request") if model.probe is not None else "nothing"
+
+
 def _cost(model: IntegrationType) -> str:
-    probe = model.probe
-    if probe is None:
-        return "nothing"
-    seldom = f"; a proof is trusted for {_duration(probe.min_interval)}" if probe.min_interval else ""
-    return f"{probe.cost or 'one request'}{seldom}"
+    seconds = model.probe.min_interval if model.probe is not None else 0
+    return _price(model) + (f"; a proof is trusted for {_duration(seconds)}" if seconds else "")
 
 
 def _duration(seconds: int) -> str:
@@ -209,14 +224,18 @@ def _rules(rules: Sequence[Rule]) -> str:
     )
 
 
-def _told(steps: OwnerSteps) -> str:
-    told = []
+def _told(steps: OwnerSteps) -> Iterator[tuple[str, str]]:
+    """Give the steps, each with whom they are for; causes with the same ones together."""
+    causes: dict[tuple[str, bool], list[str]] = {}
     for cause, repair in steps.repair.items():
-        again = "" if repair.reconnect else " (nothing has to be entered again)"
-        told.append(f"- `{cause.value}`{again}: {' '.join(repair.steps)}")
-    told.append(f"- Then, where Airflow holds the credential: {' '.join(steps.airflow)}")
-    told.append(f"- Or where MBI holds it: {' '.join(steps.mbi)}")
-    return "\n".join(told)
+        causes.setdefault((" ".join(repair.steps), repair.reconnect), []).append(f"`{cause.value}`")
+    for (first, reconnect), named in causes.items():
+        yield ", ".join(named) + ("" if reconnect else " (nothing has to be entered again)"), first
+    if steps.airflow == steps.mbi:
+        yield "Then", " ".join(steps.mbi)
+        return
+    yield "Then, where Airflow holds the credential", " ".join(steps.airflow)
+    yield "Or where MBI holds it", " ".join(steps.mbi)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

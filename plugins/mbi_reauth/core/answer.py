@@ -118,12 +118,15 @@ class Answer:
         """Whether it is what no single answer can be.
 
         A driver's error has no HTTP status and no body, and a server that gives an error's number is
-        connected, which SQLSTATE class 08 denies.
+        connected, which SQLSTATE class 08 denies; but that no connection came about, or that the server
+        rejected it, clients write of a refused login too.
         """
         if self.driver is None:
             return False
         refused = self.error_code or self.sqlstate or self.message
-        unconnected = (self.sqlstate or "").startswith("08") and self._error_number is not None
+        state = self.sqlstate or ""
+        broken = state.startswith("08") and state not in ("08001", "08004")
+        unconnected = broken and self._error_number is not None
         return self.status is not None or unconnected or bool(refused and self.kind is not BodyKind.EMPTY)
 
     @cached_property

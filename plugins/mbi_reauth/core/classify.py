@@ -92,8 +92,7 @@ def _may_say(rule: Rule, answer: Answer) -> bool:
     if answer.status == 407:
         return rule.cause is Cause.PROBE_MISCONFIGURED
     if not answer.readable:
-        named = bool(rule.when.body) and verdict in (Verdict.MISCONFIGURED, Verdict.INDETERMINATE)
-        return verdict is Verdict.UNAVAILABLE or named
+        return verdict is Verdict.UNAVAILABLE or _names_what_it_cannot_read(rule, answer)
     if verdict not in _ABOUT_THE_CREDENTIAL:
         return rule.cause is not Cause.MBI_KEY_REJECTED or not answer.from_middlebox
     if _is_about_our_client(answer) or answer.from_middlebox or answer.contradicts_itself:
@@ -106,6 +105,18 @@ def _asks_to_wait(answer: Answer) -> bool:
         return True
     status = answer.status
     return status is not None and (status in (408, 425, 429) or 500 <= status <= 599)
+
+
+def _names_what_it_cannot_read(rule: Rule, answer: Answer) -> bool:
+    """Tell whether the rule expects a page or a text, and finds no more in it than such an answer can mean.
+
+    That is no refusal and no proof. To refresh is neither, but needs the rule to know the very words.
+    """
+    verdict = VERDICT_OF[rule.cause]
+    if verdict is Verdict.NEEDS_REFRESH:
+        refused = answer.status in (401, 403) and not answer.from_middlebox
+        return refused and bool(rule.when.body and rule.when.text)
+    return bool(rule.when.body) and verdict in (Verdict.MISCONFIGURED, Verdict.INDETERMINATE)
 
 
 def _is_about_our_client(answer: Answer) -> bool:

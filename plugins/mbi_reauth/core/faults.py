@@ -46,16 +46,16 @@ def model_faults(
         if (words := _words(each, steps, model)) not in said:
             said.append(words)
     return [
-        document.fault([*at, *steps], _about(steps, " or ".join(said), value))
+        document.fault([*at, *steps], about(steps, " or ".join(said), value))
         for steps, said in messages.items()
     ]
 
 
 def _steps_in(value: Any, loc: Sequence[str | int]) -> tuple[str | int, ...]:
-    """Leave out the names of alternatives that pydantic puts between; a missing key stays."""
+    """Leave out what pydantic puts between: names of alternatives, a mark for a key. A missing key stays."""
     steps: list[str | int] = []
     for number, step in enumerate(loc):
-        last = number == len(loc) - 1
+        last = number == len(loc) - 1 and step != "[key]"
         if isinstance(value, Mapping) and (step in value or (last and isinstance(step, str))):
             value = value.get(step)
         elif isinstance(value, (list, tuple)) and isinstance(step, int):
@@ -66,7 +66,7 @@ def _steps_in(value: Any, loc: Sequence[str | int]) -> tuple[str | int, ...]:
     return tuple(steps)
 
 
-def _about(steps: tuple[str | int, ...], words: str, value: Any) -> str:
+def about(steps: tuple[str | int, ...], words: str, value: Any) -> str:
     """Put the path before the words; an item of a list is called by its own id where it has one."""
     path = ""
     for step in steps:

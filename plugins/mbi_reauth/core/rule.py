@@ -82,11 +82,19 @@ class Condition(CatalogueModel):
 
     def names_words(self, answer: Answer) -> bool:
         """Tell whether what holds of it asks for words of the third party, not only for a status."""
-        if self.field or self.has or self.present or self.is_a or self.match or self.text or self.header:
-            return True
-        if self.error_code or self.sqlstate or self.message:
-            return True
-        return any(each.names_words(answer) for each in self.any_of or () if each.holds(answer))
+        return self._words_itself or any(
+            each.names_words(answer) for each in self.any_of or () if each.holds(answer)
+        )
+
+    @property
+    def may_name_words(self) -> bool:
+        """Tell whether there is an answer of which it asks for words, not only for a status."""
+        return self._words_itself or any(each.may_name_words for each in self.any_of or ())
+
+    @property
+    def _words_itself(self) -> bool:
+        in_the_answer = self.field or self.has or self.present or self.is_a or self.match or self.text
+        return bool(in_the_answer or self.header or self.error_code or self.sqlstate or self.message)
 
     def holds(self, answer: Answer) -> bool:
         """Tell whether the answer shows all of it."""

@@ -47,7 +47,7 @@ def engineers_ticket(integration: Integration, finding: Finding) -> Ticket | Non
     facts = {
         "Product": "Commerce Intelligence (MBI)",
         "Environment": "Production",
-        "Integration": f"{integration.label} ({integration.id})",
+        "Integration": integration.full_label,
         "Integration type": integration.type,
         "Account": integration.account,
         "What is wrong": finding.explanation,
@@ -69,7 +69,7 @@ def owners_ticket(
         "Not working since": _time(since),
         "What we see": finding.explanation,
         "What it says": f'"{finding.vendor_words}"' if finding.vendor_words else None,
-        "What we did": "re-authorized as described; it is still refused.",
+        "What we did": "followed the steps for the owner; it is still refused.",
         "Reference": reference,
     })  # fmt: skip
 

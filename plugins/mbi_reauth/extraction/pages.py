@@ -85,9 +85,12 @@ class Pages:
             )
 
     def _records(self, body: Any, number: int) -> list[Any]:
-        records = at_path(body, self._resource.records)
-        if records is None and self._resource.records_optional and isinstance(body, dict):
-            records = []
+        path = self._resource.records
+        records = at_path(body, path)
+        if records is None and self._resource.records_optional:
+            # Only the list itself may be missing: a failure that comes with HTTP 200 has not even its place.
+            around = at_path(body, path.rpartition(".")[0] or "$")
+            records = [] if isinstance(around, dict) else None
         if isinstance(records, list):
             log.info("Resource %s, page %d: %d records", self._resource.name, number, len(records))
             return records

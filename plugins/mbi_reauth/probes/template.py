@@ -9,12 +9,9 @@ from typing import Any
 from urllib.parse import quote
 
 from mbi_reauth.catalogue.model import IntegrationType
+from mbi_reauth.catalogue.placeholders import DAYS_AGO, PLACEHOLDER, SECRETS
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
-
-_PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.\w+)?)\}")
-_SECRETS = ("password", "access_token")
-_DAYS_AGO = re.compile(r"days_ago\.(\d{1,4})")
 
 
 class Templates:
@@ -83,7 +80,7 @@ class Templates:
         """
         rendered = self.secret(template) if secret else self.text(template)
         if not (rendered.isascii() and rendered.isprintable()):
-            names = ", ".join(match.group(1) for match in _PLACEHOLDER.finditer(template))
+            names = ", ".join(match.group(1) for match in PLACEHOLDER.finditer(template))
             raise MisconfiguredError(
                 f"The Airflow connection {self.conn_id!r} has a line break or another invisible or foreign "
                 f"character in its {names}; paste it again without"
@@ -93,23 +90,23 @@ class Templates:
     def _render(self, template: str, spell: Callable[[str, int], str], *, secrets: bool = False) -> str:
         def value_of(match: re.Match[str]) -> str:
             name = match.group(1)
-            if name in _SECRETS and not secrets:
+            if name in SECRETS and not secrets:
                 raise MisconfiguredError(f"{{{name}}} may stand only in the auth part of a catalogue file")
             value = self._value(name)
             if not value:
                 raise MisconfiguredError(self._missing(name))
             return spell(value, match.start())
 
-        return _PLACEHOLDER.sub(value_of, template)
+        return PLACEHOLDER.sub(value_of, template)
 
     def _value(self, name: str) -> str:
         if name == "base_url":
             return self._base_url()
         if name == "account":
             return self.account
-        if name in _SECRETS:
+        if name in SECRETS:
             return self._secret
-        if ago := _DAYS_AGO.fullmatch(name):
+        if ago := DAYS_AGO.fullmatch(name):
             return (self._today - timedelta(days=int(ago[1]))).isoformat()
         return self._extra(name) if name.startswith("extra.") else self._credential.get(name)
 
@@ -124,7 +121,7 @@ class Templates:
         connection = f"The Airflow connection {self.conn_id!r}"
         if name == "account":
             return f"{connection} has no extra 'account', nor does the registry name one; fill in either"
-        if name in _SECRETS:
+        if name in SECRETS:
             return f"{connection} has no {'access token' if self._type.oauth else 'password'}; fill it in"
         where = "host" if name == "base_url" else name
         return f"{connection} has no {where}, which {self._type.display_name} needs; fill it in"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from mbi_reauth import catalogue
-from mbi_reauth.catalogue.loader import DEFAULTS, LoadedType, read_model
+from mbi_reauth.catalogue.loader import DEFAULTS, LoadedType, judges_a_credential_by_words, read_model
 from mbi_reauth.catalogue.model import DatabaseProbe, DefaultTable, HttpProbe
 from mbi_reauth.core.rule import Rule
 from mbi_reauth.core.verdict import VERDICT_OF, Cause, Verdict
@@ -67,11 +67,16 @@ def rules_for(loaded: LoadedType) -> Iterator[Rule]:
     for name in names:
         table = TABLES[name]
         assert table is not None
-        yield from table.rules
+        kept = model.error_model == "open" or name == "token"
+        yield from (rule for rule in table.rules if kept or not judges_a_credential_by_words(rule))
 
 
 def test_every_integration_that_mbi_documents_is_there() -> None:
     assert set(TYPES) == DATABASES | SAAS | MBI
+
+
+def test_the_error_model_of_each_vendor_is_closed_and_only_theirs() -> None:
+    assert {name for name, loaded in TYPES.items() if loaded.model.error_model == "closed"} == SAAS
 
 
 @pytest.mark.parametrize("type_id", sorted(TYPES))

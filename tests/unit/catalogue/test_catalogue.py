@@ -183,6 +183,74 @@ def test_an_unknown_type_suggests_the_nearest(tmp_path: Path) -> None:
         catalogue.load("../secrets", folder=tmp_path)
 
 
+PARTS = """\
+resources:
+  - name: orders
+    url: "{base_url}/orders"
+    records: data
+    paging: {style: none}
+  - name: orders
+    url: "{base_url}/refunds"
+    records: data
+    paging: {style: none}
+"""
+
+
+def faults_of(folder: Path, text: str, name: str = "example") -> list[str]:
+    (folder / f"{name}.yaml").write_text(text)
+    with pytest.raises(catalogue.CatalogueError) as raised:
+        catalogue.load_all(folder=folder)
+    return str(raised.value).splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        (
+            "{base_url}/me",
+            "{base_ur}/me",
+            'url: {base_ur} is no field of the connection; did you mean "base_url"?',
+        ),
+        ("{base_url}/me", "{base_url}/{extra.shop}", "url: {extra.shop} is no field of the connection"),
+        (
+            "{base_url}/me",
+            "{base_url}/me?key={password}",
+            "url: {password} is secret, so it may stand only in auth",
+        ),
+    ],
+)
+def test_a_placeholder_that_nothing_fills_is_a_fault_before_anything_is_asked(
+    tmp_path: Path, right: str, wrong: str, says: str
+) -> None:
+    assert faults_of(tmp_path, TYPE.format(**RIGHT).replace(right, wrong)) == [
+        f"example.yaml:7: probe.{says}"
+    ]
+
+
+def test_a_placeholder_in_a_resource_is_looked_at_too(tmp_path: Path) -> None:
+    text = TYPE.format(**RIGHT) + PARTS.replace("name: orders", "name: sales", 1).replace(
+        "/orders", "/{shop}"
+    )
+    says = "resources[sales].url: {shop} is no field of the connection"
+    assert faults_of(tmp_path, text) == [f"example.yaml:18: {says}"]
+
+
+def test_two_resources_of_one_name_would_land_in_one_folder(tmp_path: Path) -> None:
+    says = 'resources: the name "orders" is here twice'
+    assert faults_of(tmp_path, TYPE.format(**RIGHT) + PARTS) == [f"example.yaml:21: {says}"]
+
+
+def test_a_file_whose_name_is_no_types_is_named(tmp_path: Path) -> None:
+    says = "my-shop.yaml: the name of a type has only letters, digits and _"
+    assert faults_of(tmp_path, TYPE.format(**RIGHT), "my-shop") == [says]
+
+
+def test_a_rule_that_says_more_than_an_answer_can_mean_is_told_so(tmp_path: Path) -> None:
+    text = TYPE.format(**RIGHT).replace(", field: {error: [revoked]}", "")
+    (fault,) = faults_of(tmp_path, text)
+    assert fault.endswith("; the condition does not hold, or no such answer can mean grant_revoked")
+
+
 def test_all_faults_of_all_files_come_in_one_message(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(TYPE.format(**RIGHT | {"cause": "grant_revokd"}))
     (tmp_path / "b.yaml").write_text(TYPE.format(**RIGHT | {"word": "other"}))

@@ -9,7 +9,7 @@ import pytest
 from mbi_reauth import catalogue
 from mbi_reauth.catalogue.loader import LoadedType
 from mbi_reauth.core.evidence import Endpoint, Evidence
-from mbi_reauth.core.verdict import Verdict
+from mbi_reauth.core.verdict import Certainty, Verdict
 from tests.checking import OAUTH, a_type
 
 APIS = {name: loaded for name, loaded in catalogue.load_all().items() if loaded.model.kind == "http"}
@@ -17,19 +17,59 @@ OWNED = (Verdict.NEEDS_REAUTH, Verdict.NEEDS_REFRESH)
 every_api = pytest.mark.parametrize("type_id", sorted(APIS))
 
 
+def refused(status: int, **more: Any) -> Evidence:
+    return Evidence(endpoint=Endpoint.PROBE, status_code=status, **more)
+
+
 def not_ok(word: str, status: int = 200, **more: Any) -> Evidence:
     return Evidence(endpoint=Endpoint.PROBE, status_code=status, body={"ok": False, "error": word, **more})
 
 
+DEAD_LOGINS = ("invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive")
+STRANGERS = [
+    *(not_ok(word) for word in DEAD_LOGINS),
+    not_ok("not_authed", 403),
+    not_ok("missing_scope"),
+    refused(403, body={"error": "insufficient_scope", "scope": "x"}),
+    refused(403, body={"error": {"code": "insufficient_scope"}}),
+    refused(403, headers={"WWW-Authenticate": 'Bearer realm="corp", error="insufficient_scope"'}, body={}),
+    refused(400, body={"error": "invalid_token", "error_description": "Token verification failed"}),
+]
+UNREFRESHABLE_STRANGERS = [
+    not_ok("not_authed", 401),
+    refused(401, body={"error": "invalid_token"}),
+    refused(401, body={"error": "invalid_token", "error_description": "Token verification failed"}),
+    refused(401, headers={"WWW-Authenticate": 'Bearer realm="corp", error="invalid_token"'}, body={"x": 1}),
+]
+
+
 @every_api
-@pytest.mark.parametrize(
-    "word", ["invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"]
-)
-def test_a_dead_login_at_http_200_is_found_dead(type_id: str, word: str) -> None:
-    """Of what a machine can refresh, the refresh decides."""
-    found = APIS[type_id].classify(not_ok(word))
+@pytest.mark.parametrize("stranger", STRANGERS, ids=lambda each: f"{each.body} {each.headers}")
+def test_a_vendor_with_an_error_model_of_its_own_is_not_judged_by_another_apis_words(
+    type_id: str, stranger: Evidence
+) -> None:
+    assert APIS[type_id].model.error_model == "closed"
+    assert APIS[type_id].classify(stranger).verdict not in OWNED
+
+
+@every_api
+@pytest.mark.parametrize("stranger", UNREFRESHABLE_STRANGERS, ids=lambda each: f"{each.body} {each.headers}")
+def test_at_a_401_such_words_ask_for_a_refresh_at_most(type_id: str, stranger: Evidence) -> None:
+    found = APIS[type_id].classify(stranger)
+    if type_id == "zendesk" and stranger.body == {"error": "invalid_token"}:
+        # Its own word as well, so that a second look decides.
+        assert (found.verdict, found.certainty) == (Verdict.NEEDS_REAUTH, Certainty.AMBIGUOUS)
+        return
+    assert found.verdict is not Verdict.NEEDS_REAUTH
+    assert found.verdict is not Verdict.NEEDS_REFRESH or APIS[type_id].model.oauth is not None
+
+
+@every_api
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_bare_refusal_counts_all_the_same(type_id: str, status: int) -> None:
+    found = APIS[type_id].classify(refused(status))
     assert found.verdict in OWNED
-    assert (found.verdict is Verdict.NEEDS_REAUTH) or APIS[type_id].model.oauth is not None
+    assert found.verdict is Verdict.NEEDS_REFRESH or found.certainty is Certainty.AMBIGUOUS
 
 
 @every_api
@@ -89,6 +129,23 @@ def test_a_type_without_a_rule_of_its_own_gets_the_cause(
     assert LoadedType("a", a_type()).classify(not_ok(word)).cause.value == without_refresh
     refreshable = LoadedType("a", a_type(oauth=OAUTH))
     assert refreshable.classify(not_ok(word)).cause.value == with_refresh
+
+
+@pytest.mark.parametrize("more", [{}, {"oauth": OAUTH}], ids=["no refresh", "refresh"])
+@pytest.mark.parametrize(
+    ("word", "cause"),
+    [
+        *((word, "unknown") for word in (*DEAD_LOGINS, "missing_scope")),
+        ("ratelimited", "rate_limited"),
+        ("fatal_error", "provider_outage"),
+        ("method_deprecated", "provider_sunset"),
+    ],
+)
+def test_a_closed_error_model_keeps_of_the_shared_words_those_that_accuse_nobody(
+    more: dict[str, Any], word: str, cause: str
+) -> None:
+    closed = LoadedType("a", a_type(error_model="closed", **more))
+    assert closed.classify(not_ok(word)).cause.value == cause
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -108,6 +108,14 @@ def test_a_changed_family_is_read_again(folder: Path) -> None:
     assert model_in(folder).auth.method == "bearer"
 
 
+def test_a_type_that_was_put_back_is_read_again_though_its_family_is_newer(folder: Path) -> None:
+    (folder / "families" / "later.yaml").write_text("docs: https://example.com\n")
+    assert model_in(folder).display_name == "Example"
+    (folder / "example.yaml").write_text(TYPE.replace("display_name: Example", "display_name: Before"))
+    os.utime(folder / "example.yaml", ns=(0, 0))
+    assert model_in(folder).display_name == "Before"
+
+
 def test_a_fault_in_a_family_names_the_familys_line(folder: Path) -> None:
     (folder / "families" / "shops.yaml").write_text(FAMILY.replace("cause: grant_revoked", "cause: revoked"))
     (fault,) = faults_in(folder)
@@ -170,7 +178,10 @@ def test_a_repair_is_followed_by_entering_the_credential_unless_nothing_has_to_b
 
 def test_an_outage_has_no_repair_by_the_owner(folder: Path) -> None:
     (folder / "example.yaml").write_text(TYPE.replace("account_suspended: {steps", "provider_outage: {steps"))
-    assert any("provider_outage does not need the owner" in fault for fault in faults_in(folder))
+    (fault,) = (each for each in faults_in(folder) if "repair" in each)
+    assert fault.startswith(
+        "example.yaml:16: owner_steps.repair.provider_outage: provider_outage does not need"
+    )
 
 
 def test_the_whole_of_a_missing_key_is_said_about_the_type(folder: Path) -> None:

@@ -192,6 +192,7 @@ FRESH = "{url: x, fresh: {path: a, what: a, zone: UTC, max_age_hours: '1'}}"
             "only a type of kind mbi has nothing to check",
         ),
         (TYPE.replace('{url: "{base_url}/me"}', "{drivers: [mysql]}"), "needs the other kind of probe"),
+        (TYPE + "error_model: closed\n", "error_model: only what a type of kind http answers"),
     ],
 )
 def test_a_type_of_mbis_kind_contradicts_an_owner_and_no_other_kind_is_stale(

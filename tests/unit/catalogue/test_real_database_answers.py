@@ -63,6 +63,9 @@ MYSQL: list[tuple[dict[str, Any], str]] = [
     ({"error_code": 4150}, "user_deactivated"),
     ({"error_code": "x.1045"}, "unknown"),
     ({"error_code": "1045.0"}, "unknown"),
+    ({"error_code": 1045, "sqlstate": "28000", "message": "Max connect timeout reached"}, "provider_outage"),
+    ({"error_code": 1045, "sqlstate": "08004", "message": DENIED}, "credentials_rejected"),
+    ({"error_code": 1862, "sqlstate": "08001", "message": "Your password has expired."}, "password_expired"),
     ({"sqlstate": "28000"}, "credentials_rejected"),
     *(({"sqlstate": wrong}, "unknown") for wrong in ("28", "2800", "280000", "28P01")),
     ({"message": f"Can't connect to MySQL server on '{DENIED}' (111)"}, "provider_outage"),
@@ -82,6 +85,36 @@ MYSQL: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("evidence", "cause"), MYSQL, ids=str)
 def test_mysql(evidence: dict[str, Any], cause: str) -> None:
     assert _judge("mysql_direct", driver="mysql", **evidence).cause.value == cause
+
+
+@pytest.mark.parametrize("words", ["authentication failed", "Something that nobody mapped", None])
+@pytest.mark.parametrize(("type_id", "driver"), [("mysql_direct", "mysql"), ("postgresql_ssh", "postgresql")])
+def test_a_refusal_by_its_sqlstate_alone_counts_only_when_it_comes_twice(
+    type_id: str, driver: str, words: str | None
+) -> None:
+    found = _judge(type_id, driver=driver, sqlstate="28000", message=words)
+    assert (found.cause.value, found.certainty.value) == ("credentials_rejected", "ambiguous")
+
+
+@pytest.mark.parametrize("sqlstate", ["08001", "08004", "42000", "28000", None])
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [
+        (911, "account_unlinked"),
+        (916, "insufficient_scope"),
+        (4060, "account_unlinked"),
+        (4064, "account_unlinked"),
+        (18456, "credentials_rejected"),
+        (18487, "password_expired"),
+        (40615, "network_denied"),
+        (40852, "probe_misconfigured"),
+    ],
+)
+def test_sql_servers_number_outranks_the_sqlstate_that_came_with_it(
+    number: int, cause: str, sqlstate: str | None
+) -> None:
+    found = _judge("microsoft_sql_server", driver="mssql", error_code=number, sqlstate=sqlstate, message="x")
+    assert found.cause.value == cause
 
 
 FAILED = 'connection to server at "db.example.com" (192.0.2.7), port 5432 failed: '
@@ -107,6 +140,20 @@ POSTGRESQL = [
     ("28", "x", "unknown"),
     ("2800", "x", "unknown"),
     ("280000", "x", "unknown"),
+    # Under 28000 servers and poolers tell of other things than a login as well.
+    ("28000", "SSL connection is required. Please specify SSL options and retry.", "probe_misconfigured"),
+    ("28000", "connection requires SSL", "probe_misconfigured"),
+    ("28000", "too many connections", "rate_limited"),
+    ("28000", "the database system is starting up", "provider_outage"),
+    ("28000", "The server is stopped", "provider_outage"),
+    # Whoever got as far has satisfied the pooler; the password that is refused is the pooler's.
+    ("08P01", 'server login failed: FATAL password authentication failed for user "mbi"', "unknown"),
+    ("08P01", "server login failed: FATAL the database system is starting up", "provider_outage"),
+    ("08P01", "unsupported startup parameter: extra_float_digits", "probe_misconfigured"),
+    ("08P01", "SSL required", "probe_misconfigured"),
+    ("08P01", "bouncer config error", "probe_misconfigured"),
+    ("08P01", "Endpoint ID is not specified. Either please upgrade", "probe_misconfigured"),
+    ("XX000", "The requested endpoint could not be found, or you don't have access.", "account_unlinked"),
     # PgBouncer gives 08P01 with whatever it says.
     ("08P01", "ERROR:  no such user: mbi", "credentials_rejected"),
     ("08P01", "FATAL:  SASL authentication failed", "credentials_rejected"),

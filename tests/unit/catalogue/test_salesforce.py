@@ -144,6 +144,7 @@ def test_records_prove_it(body: dict[str, Any]) -> None:
         {"status_code": 200, "body": "<!DOCTYPE html><title>Login | Salesforce</title>"},
         {"status_code": 403, "body": "Bad_OAuth_Token"},
         {"status_code": 403, "body": {"errorCode": "FORBIDDEN", "message": "Access denied by Zscaler"}},
+        {"status_code": 403, "body": [{"errorCode": "403", "message": "Forbidden"}]},
         {"status_code": 403, "body": {"message": "INVALID_LOGIN", "errorCode": None}},
         {"status_code": 403, "body": errors("ORG_LOCKED"), "headers": {"cf-mitigated": "challenge"}},
         {"status_code": 401, "body": errors("INVALID_LOGIN"), "headers": {"Server": "squid/5"}},

@@ -251,6 +251,7 @@ def test_a_status_that_judges_no_credential_lets_no_body_do_so(
         {"driver": "mysql", "error_code": 1045, "status_code": 200, "body": {"readable": True}},
         {"driver": "mysql", "error_code": 1045, "body": {"error": "x"}},
         {"driver": "mysql", "error_code": 1045, "sqlstate": "08S01"},
+        {"driver": "mssql", "error_code": 18456, "sqlstate": "08006"},
         {"driver": "mysql", "error_code": 1045, "endpoint": "token"},
         {"driver": "mysql", "body": {"error": "x"}},
     ],
@@ -260,6 +261,43 @@ def test_evidence_that_contradicts_itself_judges_no_credential(
     greedy: Rule, evidence: dict[str, Any]
 ) -> None:
     assert _judge(greedy, **evidence).verdict not in ON_CREDENTIAL
+
+
+@pytest.mark.parametrize("sqlstate", ["08001", "08004"])
+@pytest.mark.parametrize(("driver", "number"), [("mysql", 1045), ("mssql", 18456)])
+def test_a_connection_that_was_rejected_may_have_been_rejected_for_its_login(
+    driver: str, number: int, sqlstate: str
+) -> None:
+    refused = _rule(error_code=[number])
+    finding = _judge(refused, driver=driver, error_code=number, sqlstate=sqlstate, message="x")
+    assert finding.cause is Cause.CREDENTIALS_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("evidence", "refreshes"),
+    [
+        ({"status_code": 403, "body": "Bad_Token"}, True),
+        ({"status_code": 401, "body": "Bad_Token", "headers": {"Content-Type": "text/html"}}, True),
+        ({"status_code": 400, "body": "Bad_Token"}, False),
+        ({"status_code": 200, "body": "Bad_Token"}, False),
+        ({"status_code": 503, "body": "Bad_Token"}, False),
+        ({"status_code": 403, "body": "Bad_Token", "headers": {"Server": "squid"}}, False),
+        ({"status_code": 403, "body": "<html>Bad_Token</html>"}, False),
+    ],
+    ids=str,
+)
+def test_a_text_that_a_rule_names_in_full_may_ask_for_a_refresh(
+    evidence: dict[str, Any], refreshes: bool
+) -> None:
+    named = _rule("access_token_expired", body=["html", "text"], text="^Bad_Token$")
+    assert (_judge(named, **evidence).verdict is Verdict.NEEDS_REFRESH) is refreshes
+
+
+@pytest.mark.parametrize("cause", ["access_token_expired", "credentials_rejected", "authorized"])
+@pytest.mark.parametrize("body", ["Bad_Token", "<html>Bad_Token</html>"])
+def test_a_page_without_a_rule_for_its_words_judges_no_credential(cause: str, body: str) -> None:
+    unnamed = _rule(cause, body=["html", "text"])
+    assert _judge(unnamed, status_code=401, body=body).verdict not in ON_CREDENTIAL
 
 
 MIDDLEBOXES = [

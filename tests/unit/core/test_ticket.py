@@ -62,6 +62,10 @@ def test_an_overdue_update_is_written_up_in_full() -> None:
     ]
 
 
+def test_an_integration_without_a_name_is_called_by_its_id_once() -> None:
+    assert "Integration: help\n" in ticket(HELP_DESK.model_copy(update={"name": None}))
+
+
 def test_a_failed_update_has_a_subject_of_its_own() -> None:
     assert "last update was not successful (Help desk)" in ticket(HELP_DESK, cause=Cause.MBI_UPDATE_FAILED)
 
@@ -89,6 +93,6 @@ def test_an_owners_ticket_leaves_out_what_is_not_known() -> None:
         "Account: example",
         "Not working since: 2026-11-24 12:00 UTC",
         "What we see: The access was withdrawn.",
-        "What we did: re-authorized as described; it is still refused.",
+        "What we did: followed the steps for the owner; it is still refused.",
         "Reference: i-1",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mbi_reauth import catalogue
@@ -20,6 +21,14 @@ def test_every_type_has_a_section_that_its_line_in_the_overview_leads_to() -> No
     for type_id in catalogue.type_ids():
         assert f"](#{type_id})" in text
         assert f"\n## {type_id}\n" in text
+
+
+def test_what_types_share_is_written_once() -> None:
+    _, *sections = PAGE.read_text("utf-8").split("\n## ")
+    told = [re.sub(r"^- [^:]*: ", "- ", line) for text in sections for line in text.splitlines()]
+    long = [line for line in told if line.startswith("- ") and len(line) > 250]
+    assert len(long) == len(set(long)) > 50
+    assert "What it answers is judged as at [`google_analytics`](#google_analytics)." in told
 
 
 def test_no_cell_breaks_its_table() -> None:

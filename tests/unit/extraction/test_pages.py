@@ -266,6 +266,14 @@ def test_a_third_party_may_leave_out_an_empty_list_where_the_catalogue_says_so(
     assert read(transfer, resource(party, {"style": "none"}, records_optional=True)) == []
 
 
+def test_a_failure_with_http_200_is_no_empty_list(party: ThirdParty, transfer: Transfer) -> None:
+    pages = iter([{"answer": {"rows": rows(1)}}, {"Fault": {"Error": [{"code": "10000"}]}}])
+    party.answer = lambda _: (200, {}, next(pages))
+    of = resource(party, {"style": "page", "param": "page"}, records="answer.rows", records_optional=True)
+    with pytest.raises(ExtractionError, match=r"page 2: no list at .answer\.rows.; the answer has Fault"):
+        read(transfer, of)
+
+
 @pytest.mark.parametrize(
     ("path", "found"),
     [

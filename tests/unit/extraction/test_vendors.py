@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,6 +138,41 @@ def test_a_packaged_resource_is_read_to_the_end_run_after_run(
     vendor.grow()
     extract(integration, name)
     assert landed(tmp_path, name) == sorted(vendor.records, key=json.dumps)
+
+
+def test_an_invoice_that_changes_behind_the_reader_is_new_to_the_next_run(
+    party: ThirdParty, connect: Connect, tmp_path: Path
+) -> None:
+    vendor = vendors.QuickBooks()
+    first, *_, last = vendor.records
+
+    def reply(asked: Asked) -> Reply:
+        answered = copy.deepcopy(vendor.reply(asked))
+        first["MetaData"] = {"LastUpdatedTime": "2026-03-01T20:00:00-08:00"}
+        last["MetaData"] = {"LastUpdatedTime": "2026-03-01T20:01:00-08:00"}
+        return answered
+
+    party.reply = reply
+    integration = connect("quickbooks")
+    extract(integration, "invoices")
+    party.reply = vendor.reply
+    extract(integration, "invoices")
+    assert [record for record in vendor.records if record not in landed(tmp_path, "invoices")] == []
+
+
+def test_an_event_that_mixpanel_gives_only_tomorrow_is_not_taken_for_landed(
+    party: ThirdParty, connect: Connect, tmp_path: Path
+) -> None:
+    """Today's events are not asked for; yesterday's that come late are, and have a later time of receipt."""
+    vendor = vendors.MixpanelExport()
+    party.reply = vendor.reply
+    today, *yesterday = vendor.records
+    integration = connect("mixpanel")
+    vendor.records = yesterday
+    extract(integration, "events")
+    vendor.records = [*yesterday, today]
+    extract(integration, "events")
+    assert today in landed(tmp_path, "events")
 
 
 def test_every_api_that_mbi_documents_has_a_resource() -> None:

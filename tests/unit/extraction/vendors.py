@@ -203,11 +203,13 @@ class QuickBooks(Vendor):
 
     def answer(self, asked: Asked) -> Reply:
         query = asked.query["query"]
-        clauses = re.search(r" STARTPOSITION ([1-9]\d*) MAXRESULTS (\d+)$", query)
-        allow(clauses and int(clauses[2]) <= 1000, "QueryParserError")
+        clauses = re.search(r" ORDERBY (.+) STARTPOSITION ([1-9]\d*) MAXRESULTS (\d+)$", query)
+        allow(clauses and int(clauses[3]) <= 1000, "QueryParserError")
         since = re.search(r" WHERE MetaData.LastUpdatedTime >= '([^']+)' ", query)
         found = [r for r in self.records if not since or r["MetaData"]["LastUpdatedTime"] >= since[1]]
-        at = int(clauses[1]) - 1 if clauses else 0
+        if clauses and clauses[1] == "MetaData.LastUpdatedTime DESC, Id DESC":
+            found.sort(key=lambda r: (r["MetaData"]["LastUpdatedTime"], r["Id"]), reverse=True)
+        at = int(clauses[2]) - 1 if clauses else 0
         body: dict[str, Any] = {}
         if page := found[at : at + PAGE]:
             body = {"Invoice": page, "startPosition": at + 1, "maxResults": len(page)}

@@ -102,11 +102,12 @@ def test_every_step_of_the_catalogue_is_in_the_email_in_order(subtype: str) -> N
 
 
 @pytest.mark.parametrize("subtype", ["plain", "html"])
-def test_an_owner_who_has_nothing_to_enter_is_not_sent_to_the_connection(subtype: str) -> None:
+@pytest.mark.parametrize("held_by", ["airflow", "mbi"])
+def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype: str, held_by: str) -> None:
     model = catalogue.load("quickbooks").model
     repair = Repair(steps=["Pay the bill."], reconnect=False, minutes=15)
     steps = model.owner_steps.model_copy(update={"repair": {Cause.ACCOUNT_SUSPENDED: repair}})
-    view = notification(cause=Cause.ACCOUNT_SUSPENDED)
+    view = notification(cause=Cause.ACCOUNT_SUSPENDED, integration={"held_by": held_by})
     text = text_of(
         compose(
             view,
@@ -118,8 +119,12 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_to_the_connection(subtype
     )
     assert "Pay the bill." in text
     assert "about 15 minutes" in text
+    assert "you do not have to enter anything again" in text
     assert "/connections" not in text
-    assert steps.airflow[0] not in text
+    assert model.docs not in text
+    assert "to re-authorize it" not in text
+    assert not [step for step in (*steps.airflow, *steps.mbi) if step in text]
+    assert "\n\n\n" not in text
 
 
 def test_the_subject_names_the_integration_and_never_changes_with_the_cause() -> None:
