@@ -178,34 +178,48 @@ class Repair(CatalogueModel):
     minutes: int | None = None
 
 
+Repairs = dict[Annotated[Cause, AfterValidator(_needs_the_owner)], Repair]
+
+
 class OwnerSteps(CatalogueModel):
     """What the owner does, a sentence a step.
 
-    First the ``repair`` of the cause, where there is one; then how the credential is entered again: where
-    Airflow holds it, and on MBI's own page. ``minutes`` is how long it takes.
+    First the ``repair`` of the cause, where there is one, or its ``tunnel_repair`` where the SSH server in
+    front of a database refused; then how the credential is entered again: where Airflow holds it, and on
+    MBI's own page. ``minutes`` is how long it takes.
     """
 
     airflow: Steps
     mbi: Steps
     minutes: int = 2
-    repair: dict[Annotated[Cause, AfterValidator(_needs_the_owner)], Repair] = Field(default_factory=dict)
+    repair: Repairs = Field(default_factory=dict)
+    tunnel_repair: Repairs = Field(default_factory=dict)
 
-    def for_cause(self, cause: Cause, held_by: Literal["airflow", "mbi"]) -> list[str]:
-        """List the steps for one cause; at least one."""
+    def for_cause(
+        self, cause: Cause, held_by: Literal["airflow", "mbi"], *, at_tunnel: bool = False
+    ) -> list[str]:
+        """List the steps for one cause; at least one.
+
+        :param at_tunnel: the SSH server in front of a database refused, not the database
+        """
         again = self.mbi if held_by == "mbi" else self.airflow
-        first = self.repair.get(cause)
+        first = self._first(cause, at_tunnel)
         if first is None:
             return again
         return [*first.steps, *again] if first.reconnect else first.steps
 
-    def reconnects(self, cause: Cause) -> bool:
+    def reconnects(self, cause: Cause, *, at_tunnel: bool = False) -> bool:
         """Tell whether the credential has to be entered again."""
-        return cause not in self.repair or self.repair[cause].reconnect
+        first = self._first(cause, at_tunnel)
+        return first is None or first.reconnect
 
-    def minutes_for(self, cause: Cause) -> int:
+    def minutes_for(self, cause: Cause, *, at_tunnel: bool = False) -> int:
         """Tell how long the steps take."""
-        first = self.repair.get(cause)
+        first = self._first(cause, at_tunnel)
         return first.minutes if first and first.minutes is not None else self.minutes
+
+    def _first(self, cause: Cause, at_tunnel: bool) -> Repair | None:
+        return (self.tunnel_repair.get(cause) if at_tunnel else None) or self.repair.get(cause)
 
 
 class Sunset(CatalogueModel):

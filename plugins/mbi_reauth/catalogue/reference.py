@@ -227,8 +227,10 @@ def _rules(rules: Sequence[Rule]) -> str:
 def _told(steps: OwnerSteps) -> Iterator[tuple[str, str]]:
     """Give the steps, each with whom they are for; causes with the same ones together."""
     causes: dict[tuple[str, bool], list[str]] = {}
-    for cause, repair in steps.repair.items():
-        causes.setdefault((" ".join(repair.steps), repair.reconnect), []).append(f"`{cause.value}`")
+    for where, repairs in (("", steps.repair), (" at the SSH server", steps.tunnel_repair)):
+        for cause, repair in repairs.items():
+            named = causes.setdefault((" ".join(repair.steps), repair.reconnect), [])
+            named.append(f"`{cause.value}`{where}")
     for (first, reconnect), named in causes.items():
         yield ", ".join(named) + ("" if reconnect else " (nothing has to be entered again)"), first
     if steps.airflow == steps.mbi:

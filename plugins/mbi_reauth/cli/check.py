@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error}\n")
         return EXIT_STATUS[Verdict.MISCONFIGURED]
     checked = asyncio.run(_check(integration))
-    steps = _steps_of(integration, checked.finding.cause)
+    steps = _steps_of(integration, checked.finding)
     sys.stdout.write("\n".join(lines_of(integration, checked, steps)) + "\n")
     return EXIT_STATUS.get(checked.finding.verdict, 3)
 
@@ -64,14 +64,14 @@ async def _check(integration: Integration) -> Checked:
     return await check(integration, api=ReauthApiHook(), connections=AirflowConnections(), max_age=0)
 
 
-def _steps_of(integration: Integration, cause: Cause) -> list[str]:
+def _steps_of(integration: Integration, finding: Finding) -> list[str]:
     from mbi_reauth import catalogue, settings
 
     try:
         model = catalogue.load(integration.type, folder=settings.catalogue_folder()).model
     except catalogue.CatalogueError:
         return []
-    return model.owner_steps.for_cause(cause, integration.held_by)
+    return model.owner_steps.for_cause(finding.cause, integration.held_by, at_tunnel=finding.at_tunnel)
 
 
 def lines_of(integration: Integration, checked: Checked, steps: list[str]) -> Iterator[str]:

@@ -212,6 +212,11 @@ class Finding(BaseModel):
         return ACTOR_OF[self.verdict]
 
     @property
+    def at_tunnel(self) -> bool:
+        """Whether the SSH server in front of a database decided, by the table of SSH's errors."""
+        return self.rule.startswith("default_ssh.")
+
+    @property
     def proves(self) -> bool:
         """Whether the third party accepted the credential, whatever MBI's own state is."""
         return self.verdict is Verdict.AUTHORIZED or self.cause in MBI_FAULTS

@@ -68,6 +68,7 @@ def _facts(
 ) -> dict[str, Any]:
     integration = notification.integration
     finding = notification.incident.finding
+    steps = integration_type.owner_steps
     runs = Counter(run.dag_id for run in _distinct_runs(notification))
     return {
         "owner": integration.owner.name,
@@ -78,9 +79,9 @@ def _facts(
         "since": notification.incident.opened_at.astimezone(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
         "waiting": sorted(runs.items()),
         "account": integration.account,
-        "steps": integration_type.owner_steps.for_cause(finding.cause, integration.held_by),
-        "minutes": integration_type.owner_steps.minutes_for(finding.cause),
-        "reconnects": integration_type.owner_steps.reconnects(finding.cause),
+        "steps": steps.for_cause(finding.cause, integration.held_by, at_tunnel=finding.at_tunnel),
+        "minutes": steps.minutes_for(finding.cause, at_tunnel=finding.at_tunnel),
+        "reconnects": steps.reconnects(finding.cause, at_tunnel=finding.at_tunnel),
         "held_by": integration.held_by,
         "button_url": _button_url(notification, integration_type, airflow_url),
         "contact": contact,

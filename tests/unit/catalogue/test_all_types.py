@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -93,8 +95,11 @@ def test_the_steps_for_each_cause_are_whole_sentences_and_no_step_comes_twice(
     type_id: str, held_by: str
 ) -> None:
     steps = TYPES[type_id].model.owner_steps
-    for cause in (*steps.repair, Cause.UNKNOWN):
-        listed = steps.for_cause(cause, "mbi" if held_by == "mbi" else "airflow")
+    where: Literal["airflow", "mbi"] = "mbi" if held_by == "mbi" else "airflow"
+    cases = [*itertools.product((*steps.repair, Cause.UNKNOWN), [False])]
+    cases += itertools.product(steps.tunnel_repair, [True])
+    for cause, at_tunnel in cases:
+        listed = steps.for_cause(cause, where, at_tunnel=at_tunnel)
         assert len(set(listed)) == len(listed), cause
         for step in listed:
             assert re.fullmatch(r"(?s)[A-Z].*[.!?]", step), step

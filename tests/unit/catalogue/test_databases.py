@@ -121,7 +121,8 @@ def test_the_steps_on_mbis_page_name_both_of_mbis_addresses(type_id: str) -> Non
 @pytest.mark.parametrize("type_id", sorted(DATABASES))
 def test_no_step_names_only_one_of_mbis_addresses(type_id: str) -> None:
     steps = DATABASES[type_id].model.owner_steps
-    repairs = [step for repair in steps.repair.values() for step in repair.steps]
+    first = (*steps.repair.values(), *steps.tunnel_repair.values())
+    repairs = [step for repair in first for step in repair.steps]
     for step in (*repairs, *steps.airflow, *steps.mbi):
         assert len({address in step for address in MBI_ADDRESSES}) == 1, step
 
@@ -151,7 +152,20 @@ def test_a_type_behind_ssh_asks_for_its_connection_and_tells_who_refuses(type_id
     assert isinstance(model.probe, DatabaseProbe)
     assert model.probe.tunnel == "optional"
     assert not model.connection["ssh_conn_id"].required
-    assert "SSH server" in " ".join(model.owner_steps.for_cause(Cause.CREDENTIALS_REJECTED, "airflow"))
+    told = model.owner_steps.for_cause(Cause.CREDENTIALS_REJECTED, "airflow", at_tunnel=True)
+    assert "authorized_keys" in " ".join(told)
+
+
+@pytest.mark.parametrize("type_id", TUNNELLED)
+@pytest.mark.parametrize("held_by", ["airflow", "mbi"])
+def test_a_refusal_at_the_ssh_server_needs_no_new_database_password(type_id: str, held_by: Any) -> None:
+    steps = DATABASES[type_id].model.owner_steps
+    assert steps.tunnel_repair
+    for cause in steps.tunnel_repair:
+        assert not steps.reconnects(cause, at_tunnel=True)
+        listed = steps.for_cause(cause, held_by, at_tunnel=True)
+        assert "SSH server" in " ".join(listed)
+        assert "Save & Test" not in " ".join(listed)
 
 
 @pytest.mark.parametrize("type_id", sorted(set(DATABASES) - set(TUNNELLED)))
@@ -176,7 +190,6 @@ def test_a_direct_type_does_not_speak_of_ssh(type_id: str) -> None:
         ("mongodb_ssh", Cause.INSUFFICIENT_SCOPE, "mbi", "listDatabases"),
         ("mysql_cpanel", Cause.CREDENTIALS_REJECTED, "airflow", "Remote MySQL"),
         ("mysql_direct", Cause.CREDENTIALS_REJECTED, "airflow", "a user for each address apart"),
-        ("mysql_ssh", Cause.PASSWORD_EXPIRED, "airflow", "user of the SSH server"),
         ("mysql_ssh", Cause.CREDENTIALS_REJECTED, "mbi", "Refresh SSH Host Keys"),
         ("postgresql_ssh", Cause.INSUFFICIENT_SCOPE, "airflow", "default privileges"),
         ("prestashop", Cause.ACCOUNT_UNLINKED, "airflow", "parameters.php"),

@@ -31,7 +31,7 @@ def notification(**changes: Any) -> NotificationView:
     }
     finding = Finding(
         cause=changes.pop("cause", Cause.GRANT_INVALID),
-        rule="default_token.invalid_grant",
+        rule=changes.pop("rule", "default_token.invalid_grant"),
         explanation="The authorization is no longer accepted.",
         vendor_words=changes.pop("vendor_words", "Token revoked"),
     )
@@ -125,6 +125,17 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype:
     assert "to re-authorize it" not in text
     assert not [step for step in (*steps.airflow, *steps.mbi) if step in text]
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [("default_mysql.login_refused", "database administrator"), ("default_ssh.login_refused", "SSH server")],
+)
+def test_the_owner_hears_whether_the_database_or_the_ssh_server_refused(rule: str, told: str) -> None:
+    view = notification(cause=Cause.CREDENTIALS_REJECTED, rule=rule, integration={"type": "mysql_ssh"})
+    first = re.search(r"^1\. .*", text_of(composed(view), "plain"), re.MULTILINE)
+    assert first is not None
+    assert told in first[0]
 
 
 def test_the_subject_names_the_integration_and_never_changes_with_the_cause() -> None:
