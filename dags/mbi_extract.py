@@ -15,6 +15,7 @@ from mbi_reauth.core.integration import Integration
 from mbi_reauth.extraction.datasets import datasets_of, task_id_of
 from mbi_reauth.gate import authorized
 from mbi_reauth.lookup import registry_of
+from mbi_reauth.retry_policy import AuthorizationRetryPolicy
 
 DEFAULTS = {"retries": 2, "execution_timeout": timedelta(hours=6)}
 
@@ -48,7 +49,10 @@ def extraction_dag(integration: Integration, datasets: list[str]) -> None:
     ):
         with authorized(integration.id):
             landed: Any = [
-                extract.override(task_id=task_id_of(each))(integration.id, each) for each in datasets
+                extract.override(
+                    task_id=task_id_of(each), retry_policy=AuthorizationRetryPolicy(integration)
+                )(integration.id, each)
+                for each in datasets
             ]
         summarize(landed)
 

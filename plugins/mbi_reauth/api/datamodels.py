@@ -22,7 +22,7 @@ class ApiModel(BaseModel):
 
 
 class RunReference(ApiModel):
-    """A task instance in Airflow's own words; for a blocked run, the gate's."""
+    """A task instance in Airflow's own words; for a blocked run, the gate's or the failed extraction's."""
 
     dag_id: str
     run_id: str

@@ -32,7 +32,7 @@ from urllib3.exceptions import HTTPError, InvalidHeader
 from mbi_reauth.catalogue.resource import POSITION
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.verdict import Finding, Verdict
-from mbi_reauth.extraction.errors import ExtractionError
+from mbi_reauth.extraction.errors import ExtractionError, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -227,9 +227,10 @@ class Transfer:
                 raise ExtractionError(f"{said}. It asks to wait {pause:.0f} s: leave that to a retry.")
             raise TryAgainError(said, pause=pause)
         if status in (401, 403) or (finding and finding.verdict is Verdict.NEEDS_REAUTH):
-            raise ExtractionError(
-                f"{said}. The credential was refused while extracting. Nothing was landed; the next run's "
-                "gate finds out what that means."
+            raise RefusedError(
+                f"{said}. The credential was refused while extracting. Nothing was landed; a check finds out "
+                "what that means.",
+                finding,
             )
         raise ExtractionError(f"{said}. 200 was expected.")
 

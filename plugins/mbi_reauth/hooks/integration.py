@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import Connection, timezone
 from airflow.sdk.exceptions import AirflowException
+from requests import HTTPError
 
 from mbi_reauth import catalogue, settings
 from mbi_reauth.api.datamodels import CheckRequest
@@ -38,7 +39,14 @@ Result = TypeVar("Result")
 
 
 class NotAuthorizedError(Exception):
-    """There is no access token to be had; the message says why."""
+    """There is no access token to be had; the message says why.
+
+    ``finding`` is what the token endpoint's refusal means, where it refused.
+    """
+
+    def __init__(self, message: str, finding: Finding | None = None) -> None:
+        super().__init__(message)
+        self.finding = finding
 
 
 class IntegrationHook(HttpHook):
@@ -128,7 +136,8 @@ class IntegrationHook(HttpHook):
         reason = self.hide(response.reason or "")
         self.log.error("HTTP error: %s", reason)
         self.log.error("%s", self.hide(response.text))
-        raise AirflowException(f"{response.status_code}:{reason}")
+        # As Airflow's own hook does, so that a retry policy finds the answer.
+        raise AirflowException(f"{response.status_code}:{reason}") from HTTPError(response=response)
 
     def hide(self, text: str) -> str:
         """Put stars in the place of what the connection keeps secret, and of what the session sends."""
@@ -201,7 +210,8 @@ class IntegrationHook(HttpHook):
             return stored
         if prepared.token_evidence is not None:
             finding = self.loaded_type.classify(prepared.token_evidence)
-            raise NotAuthorizedError(f"No access token for {self.integration.label}: {finding.explanation}")
+            words = f"No access token for {self.integration.label}: {finding.explanation}"
+            raise NotAuthorizedError(words, finding)
         return prepared.access_token
 
 

@@ -31,9 +31,9 @@ _BY_REASON: tuple[tuple[type[BaseException], TransportFailure], ...] = (
 
 def failure_of(exc: httpx.HTTPError) -> TransportFailure:
     """Name the failure: by the socket's or TLS's own error where there is one, else by httpx's class."""
-    reasons = list(_reasons(exc))
+    found = list(reasons(exc))
     for reason_class, failure in _BY_REASON:
-        if any(isinstance(reason, reason_class) for reason in reasons):
+        if any(isinstance(reason, reason_class) for reason in found):
             return failure
     for cls in type(exc).__mro__:
         if cls in _BY_CLASS:
@@ -41,10 +41,10 @@ def failure_of(exc: httpx.HTTPError) -> TransportFailure:
     return TransportFailure.CONNECTION_RESET
 
 
-def _reasons(exc: BaseException) -> Iterator[BaseException]:
+def reasons(exc: BaseException) -> Iterator[BaseException]:
     """Walk what led to an exception; httpx wraps httpcore, which wraps the operating system's error."""
     seen: set[int] = set()
-    pending: list[BaseException | None] = [exc.__cause__, exc.__context__]
+    pending: list[BaseException | None] = [exc.__cause__, exc.__context__, *getattr(exc, "exceptions", ())]
     while pending:
         reason = pending.pop()
         if reason is None or id(reason) in seen:
