@@ -25,6 +25,7 @@ from mbi_reauth.core.standing import (
     is_proof,
     misconfigured,
     nothing_to_authorize,
+    rests,
     stamped,
     timed,
     unknown,
@@ -140,7 +141,11 @@ class _Case:
 
 @dataclass(frozen=True)
 class Checker:
-    """Checks integrations; everything it depends on can be given."""
+    """Checks integrations; everything it depends on can be given.
+
+    ``patient``: whatever the last finding was, it stands until the type's interval and the third party's
+    Retry-After are over, be ``max_age`` 0. For who asks without being asked; a gate is not patient.
+    """
 
     api: ReauthApiHook | None
     connections: Connections
@@ -148,6 +153,7 @@ class Checker:
     now: Callable[[], datetime] = _utcnow
     load: Callable[[str], LoadedType] = _load
     probe: Probe = probe
+    patient: bool = False
 
     async def check(
         self,
@@ -224,11 +230,22 @@ class Checker:
         interval = model.probe.min_interval if model.probe else 0
         if last is not None and is_proof(last, within=max(max_age, interval) if max_age else 0, at=at):
             return proof_in(last)
+        if (spared := self._spared(prepared, interval, at)) is not None:
+            return spared
         if not model.turn_seconds or self.api is None:
             return None
         if prepared is None:
             return unknown("no_turn", "Only the app knows when it was last asked, and gives no answer.")
         return last or unknown("no_turn", "It was asked just now, and nobody has told yet what it said.")
+
+    def _spared(self, prepared: CheckResponse | None, interval: float, at: datetime) -> Finding | None:
+        """Return what stands while it is too early to ask; the token endpoint is heard all the same."""
+        if not self.patient or prepared is None or prepared.token_evidence is not None:
+            return None
+        last = prepared.last_finding
+        if last is None or not rests(last, interval=interval, at=at):
+            return None
+        return proof_in(last) if last.proves else last
 
     async def _signalled(self, integration: Integration, judged: _Judged, max_age: float) -> _Judged:
         """Add what MBI's own signal says, where one is named; whatever becomes of that, the check stands."""

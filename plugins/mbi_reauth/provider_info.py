@@ -116,6 +116,44 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "0",
                         "default": "60",
                     },
+                    "sweep_schedule": {
+                        "description": "When mbi_authorization_sweep checks all integrations, as a cron"
+                        " expression. Empty: only when somebody starts it.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "*/30 * * * *",
+                        "default": "*/15 * * * *",
+                    },
+                    "sweep_shard_size": {
+                        "description": "How many integrations one task of the sweep checks. Those whose type"
+                        " has one host stay together, however many there are.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "100",
+                    },
+                    "sweep_checks": {
+                        "description": "How many integrations one task of the sweep checks at once;"
+                        " no more than 16 of them databases.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "16",
+                    },
+                    "sweep_checks_per_host": {
+                        "description": "How many of them may ask one host at once.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "4",
+                    },
+                    "sweep_spread": {
+                        "description": "Seconds over which a task of the sweep begins its checks, at random.",
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "0",
+                        "default": "30",
+                    },
                     "contact": {
                         "description": "Whom an owner may ask, named in every email.",
                         "version_added": "0.1.0",

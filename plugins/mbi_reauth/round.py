@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mbi_reauth.api.datamodels import FindingReceipt, RunReference
-from mbi_reauth.check import AirflowConnections, Checked, Connections, check
+from mbi_reauth.check import AirflowConnections, Checked, Checker, Connections, Probe
 from mbi_reauth.core.gate import GateFinding, GatePolicy, confirmed_by
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Certainty, Finding, Verdict
 from mbi_reauth.hooks.api import ReauthApiHook
+from mbi_reauth.probes.integration import probe
 
 
 def run_reference(ti: Any, *, task_id: str | None = None) -> RunReference:
@@ -32,6 +33,7 @@ class Round:
 
     ``seen`` remembers each integration's first ambiguous refusal between rounds, for when the app cannot.
     ``blocked_run`` is the gate that a refusal stops; a gate in shadow mode stops nothing and reports nothing.
+    ``patient`` and ``probe`` are as in :class:`mbi_reauth.check.Checker`.
     """
 
     connections: Connections
@@ -40,6 +42,8 @@ class Round:
     blocked_run: RunReference | None = None
     report: bool = True
     seen: MutableMapping[str, Finding] = field(default_factory=dict)
+    patient: bool = False
+    probe: Probe = probe
 
     @classmethod
     def of_gate(
@@ -74,13 +78,9 @@ class Round:
         )
 
     async def _check(self, integration: Integration) -> Checked:
-        return await check(
-            integration,
-            api=self.api,
-            connections=self.connections,
-            max_age=self.max_age,
-            blocked_run=self.blocked_run,
-            report=self.report,
+        checker = Checker(api=self.api, connections=self.connections, patient=self.patient, probe=self.probe)
+        return await checker.check(
+            integration, max_age=self.max_age, blocked_run=self.blocked_run, report=self.report
         )
 
     def _refusal(self, integration: Integration, checked: Checked) -> Finding | None:

@@ -48,6 +48,31 @@ def max_age() -> float:
     return float(conf.getfloat(SECTION, "max_age", fallback=60.0))
 
 
+def sweep_schedule() -> str | None:
+    """When the sweep runs, as a cron expression; None: only when somebody starts it."""
+    return str(conf.get(SECTION, "sweep_schedule", fallback="*/15 * * * *")).strip() or None
+
+
+def sweep_shard_size() -> int:
+    """How many integrations one task of the sweep checks; more where they share a host."""
+    return int(conf.getint(SECTION, "sweep_shard_size", fallback=100))
+
+
+def sweep_checks() -> int:
+    """How many integrations one task of the sweep checks at once."""
+    return int(conf.getint(SECTION, "sweep_checks", fallback=16))
+
+
+def sweep_checks_per_host() -> int:
+    """How many of them may ask one host at once."""
+    return int(conf.getint(SECTION, "sweep_checks_per_host", fallback=4))
+
+
+def sweep_spread() -> float:
+    """Seconds over which a task of the sweep begins its checks, at random."""
+    return float(conf.getfloat(SECTION, "sweep_spread", fallback=30.0))
+
+
 def contact() -> str:
     """Whom an owner may ask, as one line of text for emails."""
     return str(conf.get(SECTION, "contact", fallback="your data team"))

@@ -54,6 +54,16 @@ def is_proof(finding: Finding, *, within: float, at: datetime) -> bool:
     return at - finding.proved_at < timedelta(seconds=within)
 
 
+def rests(last: Finding, *, interval: float, at: datetime) -> bool:
+    """Tell whether the third party is to be left alone still, as its type or its own answer asks.
+
+    :param interval: the type's seconds between two questions; a longer Retry-After of the answer counts
+    """
+    if last.checked_at is None:
+        return False
+    return at - last.checked_at < timedelta(seconds=max(interval, last.retry_after or 0))
+
+
 def stamped(finding: Finding, began: datetime, last: Finding | None, integration: Integration) -> Finding:
     """Add the times: the check's is when it began, because what it says may be older than its end."""
     proved = began if finding.proves else last.proved_at if last else None
