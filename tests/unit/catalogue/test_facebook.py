@@ -77,10 +77,15 @@ def test_the_subcode_says_how_a_session_ended(code: int, subcode: int, cause: st
         assert (found.cause.value, found.certainty) == (cause, Certainty.EXPLICIT)
 
 
-@pytest.mark.parametrize("code", [10, *range(200, 300)])
+@pytest.mark.parametrize("code", [10, *(code for code in range(200, 300) if code != 270)])
 def test_the_numbers_of_permissions_are_the_owners(code: int) -> None:
     for status in (400, 403):
         assert judge(status, error(code)).cause is Cause.INSUFFICIENT_SCOPE
+
+
+def test_an_access_level_is_our_apps_to_raise() -> None:
+    for status in (400, 403):
+        assert judge(status, error(270)).cause is Cause.PROBE_MISCONFIGURED
 
 
 def test_a_capability_may_be_our_apps_to_have() -> None:

@@ -29,7 +29,7 @@ def cycle(job: Any) -> dict[str, Any]:
 
 CYCLES = [
     (cycle(a_job("2025-12-09 03:29:03")), "authorized"),
-    (cycle(a_job("x", status={"id": 4, "name": "Erfolgreich"})), "authorized"),
+    (cycle(a_job("x", status={"id": 4, "name": "Completed With Errors"})), "unknown"),
     (cycle(a_job("x", status={"id": "4"})), "authorized"),
     (cycle(a_job("x", status={"name": "COMPLETED SUCCESSFULLY"})), "authorized"),
     (cycle(a_job("x", status={"id": 5, "name": "Failed"})), "mbi_update_failed"),

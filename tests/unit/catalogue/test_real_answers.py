@@ -340,6 +340,10 @@ def test_an_access_list_that_refuses_every_attempt_is_the_networks() -> None:
 
 
 POSTGRESQL = [
+    ("XX000", 'Authentication error, reason: "Wrong password"', "credentials_rejected"),
+    ("XX000", 'Authentication error, reason: "Authentication query failed: x"', "provider_outage"),
+    (None, "FATAL:  There is no user 'mbi' in the database. Please create it", "user_deactivated"),
+    ("28000", 'role "mbi" is locked', "user_deactivated"),
     ("28000", "This RDS Proxy requires TLS connections", "probe_misconfigured"),
     ("28000", "IAM authentication is allowed only with SSL connections.", "probe_misconfigured"),
     ("28000", "RDS supports only IAM or MD5 authentication", "probe_misconfigured"),
@@ -419,6 +423,24 @@ def test_a_second_refresh_at_salesforce_waits_for_the_first(
 ) -> None:
     found = _judge("salesforce", endpoint="token", status_code=status, body=body)
     assert found.verdict.value == ("unavailable" if who == "wait" else "needs_reauth")
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("FORBIDDEN", "insufficient_scope"),
+        ("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient_scope"),
+        ("EXCEEDED_QUOTA", "rate_limited"),
+        ("APEX_TRIGGER_COUPLING_LIMIT", "rate_limited"),
+        ("DATACLOUD_API_SERVER_EXCEPTION", "provider_outage"),
+        ("EXCEEDED_ID_LIMIT", "probe_misconfigured"),
+        ("DUPLICATE_VALUE", "unknown"),
+        ("NEVER_SEEN", "unknown"),
+    ],
+)
+def test_a_403_of_salesforce_is_a_missing_right_only_by_its_code(code: str, cause: str) -> None:
+    body = [{"message": "x", "errorCode": code}]
+    assert _judge("salesforce", status_code=403, body=body).cause.value == cause
 
 
 @pytest.mark.parametrize("code", ["OPERATION_TOO_LARGE", "QUERY_TOO_COMPLICATED"])
@@ -515,6 +537,28 @@ OTHER_DATABASES = [
         "probe_misconfigured",
     ),
     ("mssql", {"error_code": 9002}, "provider_outage"),
+    (
+        "mssql",
+        {
+            "error_code": 18456,
+            "message": "Login failed for user 'mbi'. Reason: Server is in single user mode.",
+        },
+        "provider_outage",
+    ),
+    *(("mssql", {"error_code": number}, "provider_outage") for number in (823, 824, 923, 941, 955, 17188)),
+    *(("mssql", {"error_code": number}, "rate_limited") for number in (802, 17189, 40675, 45168, 45169)),
+    ("mssql", {"error_code": 47074}, "probe_misconfigured"),
+    *(
+        ("mongodb", {"error_code": number}, "provider_outage")
+        for number in (149, 172, 190, 216, 272, 303, 355, 365, 372)
+    ),
+    *(
+        ("mongodb", {"error_code": number}, "probe_misconfigured")
+        for number in (101, 140, 141, 230, 231, 322, 324, 354)
+    ),
+    ("mongodb", {"error_code": 407}, "rate_limited"),
+    ("mongodb", {"message": "All nameservers failed to answer the query x. IN SRV"}, "provider_outage"),
+    ("mongodb", {"message": "A password is required."}, "probe_misconfigured"),
     ("mssql", {"error_code": 20012}, "probe_misconfigured"),
     ("mssql", {"error_code": 17187}, "provider_outage"),
     ("mssql", {"error_code": 924}, "provider_outage"),

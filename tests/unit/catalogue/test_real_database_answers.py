@@ -254,6 +254,9 @@ def test_ssh(message: str, cause: str) -> None:
         ("ChannelException", "ChannelException(4, 'Resource shortage')", "rate_limited"),
         ("ChannelException", "ChannelException(2, 'Connect failed')", "provider_outage"),
         ("SSHException", "Negotiation failed.", "provider_outage"),
+        ("SSHException", "Disconnect (code 14): no more auth methods available", "unknown"),
+        ("SSHException", "Disconnect (code 2): protocol error", "provider_outage"),
+        ("SSHException", "rsa key not parseable", "probe_misconfigured"),
         ("MessageOrderError", "Expected an unknown message", "provider_outage"),
     ],
 )
