@@ -111,6 +111,15 @@ class AuthorizedTaskGroup(TaskGroup):
     def __enter__(self) -> Self:
         """Open the group and put the gate and its branch in."""
         super().__enter__()
+        try:
+            self._put_gate()
+        except BaseException:
+            # Python calls no __exit__ then, and what comes next in this process would land in this group.
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            raise
+        return self
+
+    def _put_gate(self) -> None:
         self.gate = self._gate()
         with BranchTaskGroup(BRANCH_GROUP, tooltip="Runs when an authorization is lost"):
             self.email_owner = EmailOwnerOperator(
@@ -121,7 +130,6 @@ class AuthorizedTaskGroup(TaskGroup):
                 silent=self.options.get("shadow", False),
             )
         self.gate >> self.email_owner
-        return self
 
     def __exit__(
         self,

@@ -234,3 +234,11 @@ def test_an_option_that_does_not_exist_is_an_error_of_the_dag_file(dag: DAG, reg
 def test_failing_and_being_skipped_at_once_is_an_error_of_the_dag_file(dag: DAG, registry: Path) -> None:
     with pytest.raises(ValueError, match="contradicts soft_fail"):
         gate_of(registry, on_blocked="fail", soft_fail=True)
+
+
+def test_a_gate_that_cannot_be_built_leaves_the_next_dag_alone(dag: DAG, registry: Path) -> None:
+    with pytest.raises(TypeError, match="on_bloked"):
+        gate_of(registry, on_bloked="skip")
+    with DAG("next"):
+        extract = step("extract")
+    assert extract.task_id == "extract"
