@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from mbi_reauth.catalogue.resource import Paging, Resource
+from mbi_reauth.catalogue.resource import HttpRequest, Paging, Resource
 from mbi_reauth.core.evidence import Driver
 from mbi_reauth.core.rule import (
     CatalogueModel,
@@ -110,21 +110,15 @@ class Fresh(CatalogueModel):
     abbreviation: str | None = None
 
 
-class HttpProbe(CatalogueModel):
+class HttpProbe(HttpRequest):
     """The cheapest read-only authenticated request; ``account`` is the path to the account's identity.
 
-    ``form`` is sent as a web page's form is. ``body`` is the shape of the answer: rules see the cells of a
+    ``body`` is the shape of the answer: rules see the cells of a
     ``csv`` at ``rows.*.*`` and the names of its columns at ``columns.*``. ``facts`` maps what people call a
     fact to its path in the answer; findings have them, for those who act. ``min_interval`` is in seconds: for
     so long the last proof is trusted, and of a type of fidelity ``mbi_signal`` whatever the last answer said.
     """
 
-    method: Literal["GET", "POST"] = "GET"
-    url: Text
-    params: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    json_body: dict[str, Any] | None = None
-    form: dict[str, str] | None = None
     body: Literal["json", "csv"] = "json"
     account: str | None = None
     account_format: str = "{account}"

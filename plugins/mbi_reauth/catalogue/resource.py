@@ -95,7 +95,18 @@ class Paging(CatalogueModel):
             yield f"format has no {POSITION}"
 
 
-class Resource(CatalogueModel):
+class HttpRequest(CatalogueModel):
+    """A request as templates; ``form`` is sent as a web page's form is."""
+
+    method: Literal["GET", "POST"] = "GET"
+    url: Text
+    params: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    json_body: dict[str, Any] | None = None
+    form: dict[str, str] | None = None
+
+
+class Resource(HttpRequest):
     """Records to extract; ``records`` is the path to their list (``$``: the answer itself is the list).
 
     Values of paging and of the watermark go into ``json_body`` where there is one, and their parameters may
@@ -111,12 +122,6 @@ class Resource(CatalogueModel):
     """
 
     name: RuleId
-    method: Literal["GET", "POST"] = "GET"
-    url: Text
-    params: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    json_body: dict[str, Any] | None = None
-    form: dict[str, str] | None = None
     body: Literal["json", "jsonl", "csv"] = "json"
     records: Text
     records_optional: bool = False
