@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 _COMPONENTS = ("scheduler", "triggerer", "dag_processor")
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds before each further try of a request that Airflow's database refused."""
 
 
 class AirflowError(Exception):
@@ -30,9 +33,16 @@ class AirflowClient:
     """Log in when needed, and ask; safe to share between threads."""
 
     def __init__(
-        self, url: str, *, user: str, password: str, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        user: str,
+        password: str,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.url = url
+        self._sleep = sleep
         self._credentials = {"username": user, "password": password}
         self._http = httpx.Client(base_url=url, timeout=10, trust_env=False, transport=transport)
         self._token = ""
@@ -98,18 +108,26 @@ class AirflowClient:
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         """Ask as the user, logging in once more if the token has expired; AirflowError otherwise."""
-        try:
-            answer = self._http.request(method, f"/api/v2{path}", headers=self._headers(), **request)
-            if answer.status_code == 401:
-                self._token = ""
-                answer = self._http.request(method, f"/api/v2{path}", headers=self._headers(), **request)
-        except httpx.TransportError as error:
-            raise AirflowError(f"Airflow does not answer at {self.url} ({type(error).__name__})") from error
+        answer = self._send(method, path, request)
+        if answer.status_code == 401:
+            self._token = ""
+            answer = self._send(method, path, request)
+        for pause in _PAUSES:
+            if not _database_was_busy(answer):
+                break
+            self._sleep(pause)
+            answer = self._send(method, path, request)
         if answer.is_error:
             raise AirflowError(
                 f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:300]}"
             )
         return answer.json() if answer.content else None
+
+    def _send(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
+        try:
+            return self._http.request(method, f"/api/v2{path}", headers=self._headers(), **request)
+        except httpx.TransportError as error:
+            raise AirflowError(f"Airflow does not answer at {self.url} ({type(error).__name__})") from error
 
     def _headers(self) -> dict[str, str]:
         if not self._token:
@@ -118,3 +136,12 @@ class AirflowClient:
                 raise AirflowError(f"Airflow refused the demo's login with {answer.status_code}")
             self._token = answer.json()["access_token"]
         return {"Authorization": f"Bearer {self._token}"}
+
+
+def _database_was_busy(answer: httpx.Response) -> bool:
+    """Tell whether Airflow rolled a request back because its database refused it (Airflow 3.3.2).
+
+    On SQLite a transaction that has read and then wants to write fails at once when another has written
+    meanwhile; no time limit of SQLite's applies to that. Nothing has happened then, so it may be asked again.
+    """
+    return answer.status_code == 500 and '"reason":"Database error"' in answer.text.replace(": ", ":")

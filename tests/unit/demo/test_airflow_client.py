@@ -32,7 +32,9 @@ class Airflow:
 
 def client(answer: Answer) -> AirflowClient:
     transport = httpx.MockTransport(answer)
-    return AirflowClient("http://airflow.example", user="admin", password="fake", transport=transport)
+    return AirflowClient(
+        "http://airflow.example", user="admin", password="fake", transport=transport, sleep=lambda _: None
+    )
 
 
 def test_an_expired_token_is_replaced_once() -> None:
@@ -56,6 +58,23 @@ def test_a_run_is_triggered_for_now() -> None:
     airflow = Airflow(lambda _: httpx.Response(200, json={"dag_run_id": "manual__1"}))
     assert client(airflow).trigger("mbi_extract_shop") == "manual__1"
     assert json.loads(airflow.asked[0].content) == {"logical_date": None}
+
+
+BUSY = {"detail": {"reason": "Database error", "statement": "hidden", "orig_error": "hidden"}}
+
+
+def test_a_request_that_a_busy_database_refused_is_made_again() -> None:
+    answers = [httpx.Response(500, json=BUSY), httpx.Response(200, json={"dag_run_id": "manual__1"})]
+    airflow = Airflow(lambda _: answers.pop(0))
+    assert client(airflow).trigger("mbi_extract_shop") == "manual__1"
+    assert len(airflow.asked) == 2
+
+
+def test_a_database_that_stays_busy_is_an_error_for_people() -> None:
+    airflow = Airflow(lambda _: httpx.Response(500, json=BUSY))
+    with pytest.raises(AirflowError, match="Database error"):
+        client(airflow).trigger("mbi_extract_shop")
+    assert len(airflow.asked) == 5
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "answered 404"), (500, "answered 500")])
