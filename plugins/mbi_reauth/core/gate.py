@@ -90,43 +90,68 @@ _MEANING = {
 }
 
 
+_MEANING_IN_SHADOW = {
+    Outcome.PROCEED: "The extraction proceeds, as it would without shadow mode.",
+    Outcome.SKIP: "Shadow mode: the extraction proceeds; otherwise it would be skipped until the owner has"
+    " re-authorized.",
+    Outcome.FAIL: "Shadow mode: the extraction proceeds; otherwise the gate would fail.",
+    Outcome.WAIT: "Shadow mode: the extraction proceeds; otherwise the gate would wait.",
+    Outcome.CONFIRM: "Shadow mode: the extraction proceeds; otherwise a second check in"
+    f" {CONFIRM_AFTER:.0f} s would decide.",
+}
+
+
 class Decision(NamedTuple):
-    """An outcome and the reason for it, one line an integration."""
+    """An outcome and the reason for it, one line an integration.
+
+    ``otherwise`` is the outcome that a gate in shadow mode would have without it.
+    """
 
     outcome: Outcome
     sentence: str
+    otherwise: Outcome | None = None
 
     @property
     def meaning(self) -> str:
         """What happens now, in one line for a log that has the reason otherwise."""
-        return _MEANING[self.outcome]
+        return _MEANING[self.outcome] if self.otherwise is None else _MEANING_IN_SHADOW[self.otherwise]
 
     @property
     def line(self) -> str:
         """What happens now and why, for a log that has nothing else of it."""
-        return self.meaning if self.outcome is Outcome.PROCEED else f"{self.meaning} {self.sentence}"
+        undisturbed = (self.otherwise or self.outcome) is Outcome.PROCEED
+        return self.meaning if undisturbed else f"{self.meaning} {self.sentence}"
 
 
 def decide(findings: Mapping[str, GateFinding], policy: GatePolicy) -> Decision:
-    """Weigh one round's findings.
+    """Weigh one round's findings; in shadow mode the extraction proceeds, whatever they are.
 
     A lost authorization outweighs everything, because its owner must hear of it; a second look at an
     ambiguous refusal comes next, because it may turn into one.
     """
+    outcome, deciding = _weigh(findings, policy)
+    sentence = "\n".join(found.sentence for found in deciding)
+    if policy.shadow:
+        return Decision(Outcome.PROCEED, sentence, otherwise=outcome)
+    if outcome is Outcome.PROCEED:
+        return Decision(outcome, sentence)
+    return Decision(outcome, "\n".join(found.told for found in deciding))
+
+
+def _weigh(findings: Mapping[str, GateFinding], policy: GatePolicy) -> tuple[Outcome, list[GateFinding]]:
+    """Return what a gate without shadow mode comes to, and because of which findings."""
     outcomes = {key: _outcome(found, policy) for key, found in findings.items()}
     for outcome in (_BLOCKED[policy.on_blocked], Outcome.CONFIRM, Outcome.FAIL, Outcome.WAIT):
-        told = [findings[key].told for key, value in outcomes.items() if value is outcome]
-        if told:
-            return Decision(outcome, "\n".join(told))
-    return Decision(Outcome.PROCEED, "\n".join(found.sentence for found in findings.values()))
+        deciding = [findings[key] for key, value in outcomes.items() if value is outcome]
+        if deciding:
+            return outcome, deciding
+    return Outcome.PROCEED, list(findings.values())
 
 
 _BLOCKED = {"skip": Outcome.SKIP, "wait": Outcome.WAIT, "fail": Outcome.FAIL}
 
 
 def _outcome(found: GateFinding, policy: GatePolicy) -> Outcome:
-    if policy.shadow:
-        return Outcome.PROCEED
     match found.finding.verdict:
         case Verdict.NEEDS_REAUTH:
             return _BLOCKED[policy.on_blocked] if found.confirmed else Outcome.CONFIRM

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import Enum
 
-from mbi_reauth.core.verdict import CONFIRM_AFTER, Certainty, Finding, Verdict
+from mbi_reauth.core.expiry import ExpiryWatch, warning_due, watched
+from mbi_reauth.core.notice import Reason
+from mbi_reauth.core.trouble import Trouble, follow
+from mbi_reauth.core.verdict import CONFIRM_AFTER, Cause, Certainty, Finding, Verdict
 
 CONFIRMATION_DELAY = timedelta(seconds=CONFIRM_AFTER)
-
-
-class NotificationKind(str, Enum):
-    """Why an email is due."""
-
-    OPENED = "opened"
+REOPENS_WITHIN = timedelta(hours=1)
+"""How soon after its end the same credential's next loss for the same cause is the same incident."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +32,8 @@ class Known:
     """What is known of an integration before a report.
 
     ``version_since`` is when the present credential was first seen, None for the first one; ``finding`` is
-    the last accepted one and ``finding_version`` the credential version it was made with.
+    the last accepted one and ``finding_version`` the credential version it was made with. ``trouble`` is what
+    engineers may have to hear of, ``expiry`` when the credential ends and which warnings were given.
     """
 
     credential_version: int
@@ -42,6 +41,8 @@ class Known:
     finding: Finding | None = None
     finding_version: int | None = None
     refusal: Refusal | None = None
+    trouble: Trouble | None = None
+    expiry: ExpiryWatch | None = None
 
     @property
     def present_finding(self) -> Finding | None:
@@ -50,11 +51,23 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenIncident:
-    """An incident that is not over; ``confirmed_at`` is None while only one ambiguous refusal supports it."""
+class LastIncident:
+    """An integration's last incident; ``closed_at`` is None while it is open.
+
+    ``confirmed_at`` is None while only one ambiguous refusal supports it. ``credential_version`` is the
+    credential that it is about: the last one that was refused for certain; ``cause`` why.
+    """
 
     opened_at: datetime
+    cause: Cause
     confirmed_at: datetime | None = None
+    closed_at: datetime | None = None
+    credential_version: int = 1
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over."""
+        return self.closed_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +79,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """An email that has become due."""
-
-    kind: NotificationKind
-    due_at: datetime
-    ordinal: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
     """What a report changes; ``known`` replaces what was known, and a refused report changes nothing.
 
     ``credential_replaced``: it was refused because it is about another credential than the present one.
+    ``opens`` and ``reopens`` exclude each other. ``certain``: the refusal, if it is one, counts by itself.
+    ``replacement_refused``: it is about a credential that was entered while the incident was open.
+    ``tell_engineers`` says of what; ``expires`` that the owner is to be warned of the credential's end.
     """
 
     accepted: bool
@@ -86,26 +93,36 @@ class Transition:
     reason: str = ""
     credential_replaced: bool = False
     opens: bool = False
+    reopens: bool = False
     confirms: bool = False
     closes: bool = False
-    due: tuple[Due, ...] = ()
+    certain: bool = False
+    replacement_refused: bool = False
+    tell_engineers: Reason | None = None
+    expires: bool = False
 
 
-def decide(known: Known, incident: OpenIncident | None, report: Report, *, now: datetime) -> Transition:
-    """Judge one report; ``incident`` is the integration's open one."""
+def decide(known: Known, last: LastIncident | None, report: Report, *, now: datetime) -> Transition:
+    """Judge one report; ``last`` is the integration's last incident, open or not."""
     # a reporter's clock that runs ahead must not outdate everybody else's reports
     checked_at = min(report.finding.checked_at or now, now)
     if reason := _about_another_credential(known, report, checked_at):
         return Transition(accepted=False, known=known, reason=reason, credential_replaced=True)
     if reason := _older_than_the_last(known, checked_at):
         return Transition(accepted=False, known=known, reason=reason)
-    known = _with_finding(known, report.finding, checked_at)
-    verdict = report.finding.verdict
-    if report.finding.proves:
-        return Transition(accepted=True, known=replace(known, refusal=None), closes=incident is not None)
-    if verdict is Verdict.NEEDS_REAUTH:
-        return _refused(known, incident, report.finding.certainty, checked_at, now=now)
-    return Transition(accepted=True, known=known)
+    finding = report.finding
+    followed = follow(known.trouble, finding, checked_at, now=now)
+    known = replace(_with_finding(known, finding, checked_at), trouble=followed.trouble)
+    if finding.proves:
+        known, expires = _with_expiry(replace(known, refusal=None), now=now)
+        transition = Transition(
+            accepted=True, known=known, closes=last is not None and last.is_open, expires=expires
+        )
+    elif finding.verdict is Verdict.NEEDS_REAUTH:
+        transition = _refused(known, last, finding.certainty, checked_at, now=now)
+    else:
+        transition = Transition(accepted=True, known=known)
+    return replace(transition, tell_engineers=followed.tell)
 
 
 def _about_another_credential(known: Known, report: Report, checked_at: datetime) -> str:
@@ -113,7 +130,8 @@ def _about_another_credential(known: Known, report: Report, checked_at: datetime
     version = report.credential_version
     if version is not None and version != known.credential_version:
         return f"made with credential version {version}; the present one is {known.credential_version}"
-    if version is None and known.version_since is not None and checked_at < known.version_since:
+    # not after it either: a clock that runs ahead is set to now, which is when a new one is first seen
+    if version is None and known.version_since is not None and checked_at <= known.version_since:
         return "made before the present credential was first seen"
     return ""
 
@@ -141,8 +159,23 @@ def _with_finding(known: Known, finding: Finding, checked_at: datetime) -> Known
     return replace(known, finding=stored, finding_version=known.credential_version)
 
 
+def _with_expiry(known: Known, *, now: datetime) -> tuple[Known, bool]:
+    """Follow the credential's end; tell whether a warning is due, which counts as given."""
+    expiry = watched(
+        known.expiry,
+        credential_version=known.credential_version,
+        expires_at=known.finding.expires_at if known.finding is not None else None,
+        replaced=known.version_since is not None,
+        now=now,
+    )
+    days = warning_due(expiry, now=now) if expiry is not None else None
+    if expiry is not None and days is not None:
+        expiry = expiry.model_copy(update={"warned_days": days})
+    return replace(known, expiry=expiry), days is not None
+
+
 def _refused(
-    known: Known, incident: OpenIncident | None, certainty: Certainty, checked_at: datetime, *, now: datetime
+    known: Known, last: LastIncident | None, certainty: Certainty, checked_at: datetime, *, now: datetime
 ) -> Transition:
     """Open the incident, confirm it, or only remember the refusal until a second one confirms it."""
     certain = certainty is Certainty.EXPLICIT
@@ -152,11 +185,29 @@ def _refused(
             refusal = Refusal(at=checked_at, credential_version=known.credential_version)
         known = replace(known, refusal=refusal)
         certain = checked_at - refusal.at >= CONFIRMATION_DELAY
-    confirms = certain and (incident is None or incident.confirmed_at is None)
+    current = last if last is not None and last.is_open else None
+    reopens = current is None and _is_the_same(last, known, now=now)
+    unconfirmed = current is None or current.confirmed_at is None
     return Transition(
         accepted=True,
         known=known,
-        opens=incident is None,
-        confirms=confirms,
-        due=(Due(kind=NotificationKind.OPENED, due_at=now),) if confirms else (),
+        opens=current is None and not reopens,
+        reopens=reopens,
+        confirms=certain and unconfirmed,
+        certain=certain,
+        replacement_refused=(
+            certain
+            and current is not None
+            and not unconfirmed
+            and current.credential_version < known.credential_version
+        ),
     )
+
+
+def _is_the_same(last: LastIncident | None, known: Known, *, now: datetime) -> bool:
+    """Tell whether a loss belongs to the last incident, which seemed over only just now."""
+    if last is None or last.closed_at is None or last.credential_version != known.credential_version:
+        return False
+    if known.finding is None or known.finding.cause is not last.cause:
+        return False
+    return now - last.closed_at < REOPENS_WITHIN

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, EmailStr, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 """An id usable as a task group id: small letters, digits and underscores."""
@@ -15,6 +16,19 @@ Name = Annotated[str, StringConstraints(pattern=r"^[\w$][\w$-]*(\.[\w$][\w$-]*)*
 """A table, a collection, a column or a path into a document; nothing in it ends a quoted name or a folder."""
 
 
+def _known_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"there is no time zone {name!r}; use an IANA name such as Europe/Amsterdam"
+        ) from None
+    return name
+
+
+TimeZone = Annotated[str, AfterValidator(_known_time_zone)]
+
+
 class RegistryModel(BaseModel):
     """Closed and frozen: an unknown key is a fault, not an extension."""
 
@@ -22,12 +36,17 @@ class RegistryModel(BaseModel):
 
 
 class Owner(RegistryModel):
-    """The person who can re-authorize; not the DAG's ``owner``."""
+    """The person who can re-authorize; not the DAG's ``owner``.
+
+    ``backup`` is written to when they do not act or cannot be reached. ``time_zone`` is an IANA name; without
+    one, theirs is Airflow's ``default_timezone``.
+    """
 
     name: Annotated[str, StringConstraints(min_length=1)]
     email: EmailStr
     locale: Literal["en", "nl"] = "en"
     backup: EmailStr | None = None
+    time_zone: TimeZone | None = None
 
 
 class Table(RegistryModel):

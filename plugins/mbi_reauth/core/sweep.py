@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 # What is counted, beside the verdicts by their own names.
 INTEGRATIONS = "integrations"
 PROBES = "probes"
-EMAILS = "emails"
+EMAILS = "{}_emails"
 EMAILS_UNSENT = "emails_unsent"
+EMAILS_REFUSED = "emails_refused"
+OUTBOX_AWAY = "outbox_away"
 FAULTS = "faults"
 WITHOUT_APP = "without_app"
 
@@ -38,17 +40,23 @@ def shards(hosts: Mapping[str, str | None], size: int) -> list[list[str]]:
     return [shard for shard in dealt if shard]
 
 
-def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Add the shards' counts up.
+def summed(shards: Iterable[Mapping[str, int]], outbox: Mapping[str, int]) -> dict[str, int]:
+    """Add the shards' counts up, and those of the emails.
 
-    :raises SweepError: the plugin's app took part in none of the checks
+    :raises SweepError: the plugin's app took part in none of the checks, or did not say what is to be sent
     """
     total: Counter[str] = Counter()
-    for each in counts:
+    for each in shards:
         total.update(each)
     if total[INTEGRATIONS] and total[WITHOUT_APP] + total[FAULTS] == total[INTEGRATIONS]:
         raise SweepError(
             f"The plugin's app took part in none of {total[INTEGRATIONS]} checks, so nothing was reported; "
             "the log of each check_shard says why"
         )
+    if outbox.get(OUTBOX_AWAY):
+        raise SweepError(
+            "The plugin's app did not say which emails are due, so none was sent; the log of send_due says "
+            "why, and the next sweep tries again"
+        )
+    total.update(outbox)
     return dict(total)

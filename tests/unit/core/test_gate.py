@@ -56,6 +56,38 @@ def test_a_shadow_gate_never_stops_anything(cause: Cause, on_blocked: Any) -> No
     assert decide({"books": found(cause)}, policy).outcome is Outcome.PROCEED
 
 
+@pytest.mark.parametrize(
+    ("cause", "policy", "otherwise"),
+    [
+        (Cause.AUTHORIZED, {}, Outcome.PROCEED),
+        (Cause.GRANT_REVOKED, {}, Outcome.SKIP),
+        (Cause.GRANT_REVOKED, {"on_blocked": "wait"}, Outcome.WAIT),
+        (Cause.PROBE_MISCONFIGURED, {}, Outcome.FAIL),
+    ],
+)
+def test_a_shadow_gate_says_in_one_line_what_it_would_have_done_and_why(
+    cause: Cause, policy: dict[str, Any], otherwise: Outcome
+) -> None:
+    decision = decide({"books": found(cause)}, GatePolicy(shadow=True, **policy))
+    assert decision.otherwise is otherwise
+    assert "\n" not in decision.line
+    assert "hadow mode" in decision.meaning
+    assert (cause.value in decision.line) is (otherwise is not Outcome.PROCEED)
+    assert decision.line.startswith(decision.meaning)
+
+
+def test_a_shadow_gate_takes_no_second_look_but_says_that_it_would() -> None:
+    refusal = found(Cause.CREDENTIALS_REJECTED, confirmed=False)
+    decision = decide({"books": refusal}, GatePolicy(shadow=True))
+    assert (decision.outcome, decision.otherwise) == (Outcome.PROCEED, Outcome.CONFIRM)
+
+
+def test_a_gate_without_shadow_mode_says_nothing_of_it() -> None:
+    decision = decide({"books": found(Cause.GRANT_REVOKED)}, GatePolicy())
+    assert decision.otherwise is None
+    assert "hadow" not in decision.line
+
+
 def test_a_single_ambiguous_refusal_asks_for_a_second_look_and_blocks_nobody() -> None:
     refusal = found(Cause.CREDENTIALS_REJECTED, confirmed=False)
     assert decide({"books": refusal}, GatePolicy()).outcome is Outcome.CONFIRM
