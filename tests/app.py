@@ -9,10 +9,11 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from mbi_reauth.api.services.surroundings import Surroundings
+from mbi_reauth.api.services.surroundings import Mailing, Surroundings
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.quiet import quiet_hours
 from mbi_reauth.core.verdict import Cause, Certainty, Finding
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse
@@ -32,9 +33,9 @@ INTEGRATION = Integration.model_validate(
 def fake_type(type_id: str) -> IntegrationType:
     """``rotating``, ``static`` and ``none`` are OAuth types that refresh so; the others have a password.
 
-    ``metered`` wants a minute between two questions.
+    ``metered`` wants a minute between two questions; of ``retiring`` something ends 100 days after NOON.
     """
-    if type_id not in ("rotating", "static", "none", "plain", "metered"):
+    if type_id not in ("rotating", "static", "none", "plain", "metered", "retiring"):
         raise MisconfiguredError(f"There is no integration type {type_id!r}")
     description: dict[str, Any] = {
         "display_name": "Vendor",
@@ -49,6 +50,8 @@ def fake_type(type_id: str) -> IntegrationType:
     }
     if type_id == "metered":
         description |= {"fidelity": "mbi_signal", "probe": {"url": "{base_url}/me", "min_interval": 60}}
+    elif type_id == "retiring":
+        description["sunsets"] = [{"on": "2026-06-09", "what": "The old API ends."}]
     elif type_id != "plain":
         description["oauth"] = {
             "authorization_url": "{base_url}/authorize",
@@ -66,6 +69,7 @@ class Outside:
     asked: list[RefreshRequest] = field(default_factory=list)
     answers: list[tuple[Evidence, TokenResponse | None]] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
+    mailing: Mailing = field(default_factory=Mailing)
 
     def now(self) -> datetime:
         return self.moment
@@ -89,8 +93,19 @@ class Outside:
         body = {"error": error}
         self.answers.append((Evidence(endpoint=Endpoint.TOKEN, status_code=400, body=body), None))
 
+    @staticmethod
+    def mailing_with(quiet: str = "", **changes: Any) -> Mailing:
+        """Say how people want to be written to; without quiet hours unless told."""
+        return Mailing(quiet=quiet_hours(quiet), **changes)
+
     def as_surroundings(self) -> Surroundings:
-        return Surroundings(now=self.now, sleep=self.sleep, refresh=self.refresh, type_of=fake_type)
+        return Surroundings(
+            now=self.now,
+            sleep=self.sleep,
+            refresh=self.refresh,
+            type_of=fake_type,
+            mailing=lambda: self.mailing,
+        )
 
 
 @dataclass
@@ -116,6 +131,7 @@ class App:
             explanation="-",
             certainty=Certainty.AMBIGUOUS if ambiguous else Certainty.EXPLICIT,
             checked_at=body.pop("checked_at", self.outside.moment),
+            expires_at=body.pop("expires_at", None),
         )
         body.setdefault("credential_version", 1)
         integration = self.integration.model_dump(mode="json")
@@ -124,4 +140,26 @@ class App:
         )
 
     def claim(self, **body: Any) -> Any:
+        """Ask as a blocked gate does: for what is due about its integration."""
         return self.post("notifications/claim", {"integration_id": self.integration.id, **body})
+
+    def serve(self, **body: Any) -> Any:
+        """Ask as the sweep does: for whatever is due."""
+        return self.post("notifications/claim", {"serving": True, **body})
+
+    def settle(self, mail: dict[str, Any], outcome: str = "sent", **body: Any) -> None:
+        self.post("notifications/settle", {"lease": mail["lease"], "outcome": outcome, **body})
+
+    def send_all(self) -> list[dict[str, Any]]:
+        """Send what is due, as the sweep does with a mail server that takes everything."""
+        sent = []
+        while mail := self.serve()["mail"]:
+            self.settle(mail)
+            sent.append(mail)
+        return sent
+
+    def about(self, integration_id: str, **changes: Any) -> App:
+        """Speak of another integration; ``owner`` changes single values of the owner."""
+        owner = {**self.integration.owner.model_dump(), **changes.pop("owner", {})}
+        entry = {**self.integration.model_dump(), "id": integration_id, "conn_id": integration_id, **changes}
+        return App(self.client, self.outside, Integration.model_validate({**entry, "owner": owner}))

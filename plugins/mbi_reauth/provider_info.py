@@ -154,6 +154,37 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "0",
                         "default": "30",
                     },
+                    "shadow": {
+                        "description": "Only report: no gate blocks, nobody is emailed. What would have been"
+                        " blocked is counted.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
+                    "engineer_email": {
+                        "description": "Where engineers are written to, separated by commas: a wrong set-up,"
+                        " a lasting outage, an API that will be retired. Empty: nowhere.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "data-engineers@example.com",
+                        "default": "",
+                    },
+                    "reminder_days": {
+                        "description": "How many days after the first email an owner is reminded.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "2,5",
+                        "default": "1,3,7",
+                    },
+                    "quiet_hours": {
+                        "description": "When owners get no reminder or warning, by their own clock. Empty: at"
+                        " no time.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "18:00-09:00",
+                        "default": "20:00-08:00",
+                    },
                     "contact": {
                         "description": "Whom an owner may ask, named in every email.",
                         "version_added": "0.1.0",

@@ -73,6 +73,40 @@ def sweep_spread() -> float:
     return float(conf.getfloat(SECTION, "sweep_spread", fallback=30.0))
 
 
+def shadow() -> bool:
+    """Whether the whole plugin only reports: no gate blocks, nobody is emailed."""
+    return bool(conf.getboolean(SECTION, "shadow", fallback=False))
+
+
+def engineer_emails() -> tuple[str, ...]:
+    """Where engineers are written to; empty: nowhere."""
+    listed = str(conf.get(SECTION, "engineer_email", fallback=""))
+    return tuple(address.strip() for address in listed.split(",") if address.strip())
+
+
+def reminder_days() -> tuple[int, ...]:
+    """How many days after the first email an owner is reminded; ascending.
+
+    :raises ValueError: it is no list of days
+    """
+    listed = str(conf.get(SECTION, "reminder_days", fallback="1,3,7"))
+    days = [each.strip() for each in listed.split(",") if each.strip()]
+    if not all(each.isdecimal() and int(each) > 0 for each in days):
+        raise ValueError(f"[mbi_reauth] reminder_days: write whole days such as 1,3,7 instead of {listed!r}")
+    return tuple(sorted({int(each) for each in days}))
+
+
+def quiet_hours() -> str:
+    """When owners get no reminder or warning, by their own clock, as ``20:00-08:00``; empty: at no time."""
+    return str(conf.get(SECTION, "quiet_hours", fallback="20:00-08:00")).strip()
+
+
+def default_time_zone() -> str:
+    """Airflow's own time zone, as an IANA name."""
+    name = str(conf.get("core", "default_timezone", fallback="utc"))
+    return "UTC" if name.lower() in ("utc", "system") else name
+
+
 def contact() -> str:
     """Whom an owner may ask, as one line of text for emails."""
     return str(conf.get(SECTION, "contact", fallback="your data team"))

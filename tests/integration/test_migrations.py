@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import MetaData, Table, inspect, select
 
 from mbi_reauth.models.db_manager import MbiReauthDBManager
 from mbi_reauth.models.metadata_db import engine, has_tables, transact
@@ -97,3 +99,56 @@ def test_dropping_leaves_nothing_behind() -> None:
     with engine().begin() as connection:
         manage(lambda manager: manager.drop_tables(connection))
     assert inspect(engine()).get_table_names() == []
+
+
+FIRST = "4b1f0a6c2d01"
+AT = datetime(2026, 3, 1, 12)  # noqa: DTZ001 - as a column without a zone gives it
+SHOP = {
+    "id": "shop",
+    "type": "zendesk",
+    "conn_id": "shop",
+    "owner": {"name": "Dana Example", "email": "dana@example.com"},
+}
+
+
+def put(name: str, **values: object) -> None:
+    """Insert a row into a table as the database has it now, whatever the models say."""
+    table = Table(f"mbi_reauth_{name}", MetaData(), autoload_with=engine())
+    with engine().begin() as connection:
+        connection.execute(table.insert().values(**values))
+
+
+def rows(name: str, *columns: str) -> list[tuple[Any, ...]]:
+    table = Table(f"mbi_reauth_{name}", MetaData(), autoload_with=engine())
+    with engine().connect() as connection:
+        return [tuple(row) for row in connection.execute(select(*(table.c[column] for column in columns)))]
+
+
+@pytest.mark.usefixtures("empty_database")
+def test_an_open_incident_outlives_the_upgrade_and_the_downgrade() -> None:
+    manage(lambda manager: command.upgrade(manager.get_alembic_config(), FIRST))
+    put(
+        "status", integration_id="shop", integration=SHOP, conn_id="shop", updated_at=AT, credential_version=1
+    )
+    incident = {"id": "i-1", "integration_id": "shop", "open_key": "shop", "cause": "grant_revoked"}
+    put("incident", **incident, opened_at=AT, confirmed_at=AT, finding={})
+    opened = {"incident_id": "i-1", "kind": "opened", "ordinal": 0, "message_id": "<m-1@localhost>"}
+    put("notification", **opened, due_at=AT, attempts=1, sent_at=AT, recipient="dana@example.com")
+    upgrade()
+    kept = ("key", "integration_id", "integration_type", "message_id", "recipient")
+    after = [("i-1:opened:0", "shop", "zendesk", "<m-1@localhost>", "dana@example.com")]
+    assert rows("notification", *kept) == after
+    assert rows("status", "integration_type", "owner_email") == [("zendesk", "dana@example.com")]
+    assert rows("incident", "reopened_at", "credential_version") == [(None, 1)]
+    engineers = {
+        "key": "k",
+        "integration_type": "zendesk",
+        "kind": "engineer",
+        "message_id": "<m-2@localhost>",
+    }
+    put("notification", **engineers, ordinal=0, facts={}, due_at=AT, attempts=0)
+    manage(lambda manager: manager.downgrade(FIRST))
+    before = ("incident_id", "kind", "ordinal", "message_id")
+    assert rows("notification", *before) == [("i-1", "opened", 0, "<m-1@localhost>")]
+    upgrade()
+    assert rows("notification", *kept) == after

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from mbi_reauth.api.errors import HANDLERS
-from mbi_reauth.api.routes import checks, findings, health, notifications
+from mbi_reauth.api.routes import checks, findings, health, notifications, shadow
 from mbi_reauth.api.services.keys import ensure_key
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,6 @@ def create_app() -> FastAPI:
         openapi_url=None,
         exception_handlers=HANDLERS,
     )
-    for router in (health.router, checks.router, findings.router, notifications.router):
+    for router in (health.router, checks.router, findings.router, notifications.router, shadow.router):
         app.include_router(router)
     return app

@@ -8,10 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.notice import Facts, NotificationKind
 from mbi_reauth.core.verdict import Finding
 
 
@@ -65,7 +66,8 @@ class CheckResponse(ApiModel):
 class FindingReport(ApiModel):
     """A finding, with the version of the credential it was made with and the run that it blocked, if any.
 
-    ``turn`` is the one that the asker had; those who wait for its answer are told.
+    ``turn`` is the one that the asker had; those who wait for its answer are told. ``shadow``: from a gate in
+    shadow mode; it is only counted that ``blocked_run`` would have been stopped.
     """
 
     integration: Integration
@@ -73,14 +75,16 @@ class FindingReport(ApiModel):
     credential_version: int | None = None
     blocked_run: RunReference | None = None
     turn: str | None = None
+    shadow: bool = False
 
 
 class IncidentView(ApiModel):
-    """An open incident; ``confirmed_at`` is null while an ambiguous refusal waits for its second check."""
+    """An incident; ``confirmed_at`` is null while an ambiguous refusal waits for its second check."""
 
     id: str
     opened_at: datetime
     confirmed_at: datetime | None = None
+    closed_at: datetime | None = None
     finding: Finding
 
 
@@ -97,36 +101,93 @@ class FindingReceipt(ApiModel):
 
 
 class ClaimRequest(ApiModel):
-    """Ask for the notification that is due about an integration; ``claimed_by`` is for the record."""
+    """Ask for one email that is due.
 
-    integration_id: str
-    kind: Literal["opened"] = "opened"
+    :param integration_id: only about this one; without it, whatever is due, for whoever serves the outbox
+    :param serving: the asker is the sweep, which comes again; it says so with its first request
+    :param passed_over: ids of notifications that the asker has failed to send just now
+    :param claimed_by: the asking task instance; a later try of it takes over what an earlier one had claimed
+    """
+
+    integration_id: str | None = None
+    serving: bool = False
+    passed_over: list[int] = Field(default_factory=list)
     claimed_by: RunReference | None = None
 
 
-class NotificationView(ApiModel):
-    """One email to send, with everything needed to write it, and the lease under which it may be sent."""
+class Notice(ApiModel):
+    """One notification, with everything needed to write about it.
+
+    ``integration`` is null where ``facts`` are about a whole ``integration_type``. ``incident`` and its
+    ``blocked_runs`` are of the kinds that belong to one. ``ordinal`` counts the notifications of the kind.
+    """
 
     id: int
+    integration: Integration | None = None
+    integration_type: str
+    ordinal: int = 0
+    facts: Facts
+    incident: IncidentView | None = None
+    blocked_runs: list[RunReference] = Field(default_factory=list)
+
+
+class MailView(ApiModel):
+    """One email to send, under a lease: about one notification, or a digest of several of one kind.
+
+    ``addressee`` is the owner's name where the email is to the owner. ``in_reply_to`` is the Message-ID of
+    the email that began the thread.
+    """
+
     lease: str
-    kind: Literal["opened"]
-    recipient: str
+    kind: NotificationKind
+    recipients: list[str] = Field(min_length=1)
+    addressee: str | None = None
+    locale: str = "en"
     message_id: str
-    integration: Integration
-    incident: IncidentView
-    blocked_runs: list[RunReference]
+    in_reply_to: str | None = None
+    notices: list[Notice] = Field(min_length=1)
 
 
 class ClaimResponse(ApiModel):
-    """The claimed notification, or in ``reason`` why there is none (sent, being sent, nothing due)."""
+    """The claimed email, or in ``reason`` why there is none (sent, being sent, held, nothing due).
 
-    notification: NotificationView | None = None
+    Beside an email, ``reason`` is what was found to be held first. ``held_until`` is when the email about the
+    loss of the integration that was asked for may go out.
+    """
+
+    mail: MailView | None = None
     reason: str = ""
+    held_until: datetime | None = None
 
 
 class SettleRequest(ApiModel):
-    """How a claimed notification ended; an unsent one is due again at once."""
+    """How a claimed email ended.
+
+    ``unsent`` is due again at once. ``unsure`` too, but the mail server may have taken it. ``refused``: the
+    mail server does not know the address, and will not another time either; somebody else is then told.
+    """
 
     lease: str
-    sent: bool
+    outcome: Literal["sent", "unsent", "unsure", "refused"]
     error: str | None = None
+
+
+class WouldBlock(ApiModel):
+    """How many runs shadow mode would have stopped for one integration, when, and for which causes."""
+
+    integration_id: str
+    runs: int
+    first_at: datetime
+    last_at: datetime
+    causes: list[str]
+
+
+class WouldBlockResponse(ApiModel):
+    """What shadow mode would have done; ``waiting_mails`` are due, and not sent while it is on."""
+
+    would_block: list[WouldBlock]
+    waiting_mails: int = 0
+
+
+class Nothing(ApiModel):
+    """A request that needs no facts."""

@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from mbi_reauth.api.services.notifications import LeaseLostError, UnknownNotificationError
+from mbi_reauth.api.services.notifications import LeaseLostError
 from mbi_reauth.models.metadata_db import has_tables
 from mbi_reauth.probes.credential import MisconfiguredError
 
@@ -45,7 +45,6 @@ def _tables_are_missing() -> bool:
 
 
 HANDLERS: dict[int | type[Exception], Handler] = {
-    UnknownNotificationError: _answer(status.HTTP_404_NOT_FOUND),
     LeaseLostError: _answer(status.HTTP_409_CONFLICT),
     MisconfiguredError: _answer(status.HTTP_422_UNPROCESSABLE_CONTENT),
     SQLAlchemyError: _database_busy,

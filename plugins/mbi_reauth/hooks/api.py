@@ -17,7 +17,9 @@ from mbi_reauth.api.datamodels import (
     ClaimResponse,
     FindingReceipt,
     FindingReport,
+    Nothing,
     SettleRequest,
+    WouldBlockResponse,
 )
 from mbi_reauth.hooks.connections import (
     AirflowConnections,
@@ -30,6 +32,8 @@ from mbi_reauth.probes.http import tls_context
 from mbi_reauth.probes.transport import failure_of
 
 TIMEOUT = 5.0
+CLAIM_TIMEOUT = 20.0
+"""Seconds; claims take turns."""
 PREPARE_TIMEOUT = 45.0
 """Seconds; the app may be waiting for a token endpoint, or for another asker's refresh."""
 
@@ -94,12 +98,16 @@ class ReauthApiHook(BaseHook):
         return await self._post("/api/findings", report, FindingReceipt)
 
     async def claim(self, request: ClaimRequest) -> ClaimResponse:
-        """Ask for the notification that is due; raises as :meth:`prepare` does, after 5 s."""
-        return await self._post("/api/notifications/claim", request, ClaimResponse)
+        """Ask for an email that is due; raises as :meth:`prepare` does, after 20 s."""
+        return await self._post("/api/notifications/claim", request, ClaimResponse, timeout=CLAIM_TIMEOUT)
 
-    async def settle(self, notification_id: int, request: SettleRequest) -> None:
-        """Tell how a claimed notification ended; raises as :meth:`prepare` does, after 5 s."""
-        await self._send(f"/api/notifications/{notification_id}/settle", request, TIMEOUT)
+    async def settle(self, request: SettleRequest) -> None:
+        """Tell how a claimed email ended; raises as :meth:`prepare` does, after 5 s."""
+        await self._send("/api/notifications/settle", request, TIMEOUT)
+
+    async def would_block(self) -> WouldBlockResponse:
+        """Ask what shadow mode would have done; raises as :meth:`prepare` does, after 20 s."""
+        return await self._post("/api/would-block", Nothing(), WouldBlockResponse, timeout=CLAIM_TIMEOUT)
 
     async def _post(
         self, path: str, request: BaseModel, answer: type[Answer], *, timeout: float = TIMEOUT

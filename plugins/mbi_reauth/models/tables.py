@@ -1,4 +1,4 @@
-"""What the app remembers: a status per integration, incidents, emails due, runs that were stopped."""
+"""What the app remembers: a status per integration, incidents, emails, runs that were or would be stopped."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from mbi_reauth.models.types import UtcDateTime, airflow_id
 
 ERROR_LENGTH = 500
+RECIPIENT_LENGTH = 2000
 
 
 class Base(DeclarativeBase):
@@ -34,13 +35,16 @@ class Status(Base):
     the first ambiguous refusal of ``first_refused_version``. ``refresh_lease`` is held by whoever is asking
     the token endpoint, or has the turn to ask a third party that wants few questions; until
     ``refresh_lease_expires_at`` nobody else asks that one, even after its answer. ``token_evidence`` is the
-    token endpoint's last answer that brought no token, for those who waited.
+    token endpoint's last answer that brought no token, for those who waited. ``trouble`` is what engineers
+    may have to hear of, and ``expiry`` the credential's end with the warnings given.
     """
 
     __tablename__ = "mbi_reauth_status"
 
     integration_id: Mapped[str] = mapped_column(String(100), primary_key=True)
     integration: Mapped[dict[str, Any]] = mapped_column(JSON)
+    integration_type: Mapped[str] = mapped_column(String(100), index=True, server_default="")
+    owner_email: Mapped[str] = mapped_column(String(320), index=True, server_default="")
     conn_id: Mapped[str] = mapped_column(String(250))
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     credential_version: Mapped[int]
@@ -57,45 +61,81 @@ class Status(Base):
     refresh_lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     token_evidence: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     token_evidence_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    trouble: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    expiry: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Incident(Base):
-    """One lost authorization; ``open_key`` is the integration's id until it is over, then null."""
+    """One lost authorization; ``open_key`` is the integration's id until it is over, then null.
+
+    ``credential_version`` is the last one that was refused for certain.
+    """
 
     __tablename__ = "mbi_reauth_incident"
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     integration_id: Mapped[str] = mapped_column(ForeignKey("mbi_reauth_status.integration_id"), index=True)
     open_key: Mapped[str | None] = mapped_column(String(100), unique=True)
-    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reopened_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+    credential_version: Mapped[int] = mapped_column(server_default="1")
     cause: Mapped[str] = mapped_column(String(50))
     finding: Mapped[dict[str, Any]] = mapped_column(JSON)
 
+    @property
+    def flipped_at(self) -> datetime:
+        """When it was opened or last reopened."""
+        return self.reopened_at or self.opened_at
+
 
 class Notification(Base):
-    """One email of the outbox; only the holder of ``lease`` may send it, until ``lease_expires_at``."""
+    """One email of the outbox; only the holder of ``lease`` may send it, until ``lease_expires_at``.
+
+    ``key`` names what it is about, so that nothing is due twice. ``recipient`` is whom it was or is being
+    sent to, several separated by commas. What is over before it was sent has ``cancelled_at``; what no mail
+    server will ever take for that address has ``refused_at``. ``maybe_sent_at`` is when somebody who had it
+    in hand failed to say whether it went out. Those with one ``message_id`` are one email.
+    """
 
     __tablename__ = "mbi_reauth_notification"
-    __table_args__ = (
-        UniqueConstraint("incident_id", "kind", "ordinal"),
-        Index(None, "sent_at", "due_at"),
-    )
+    __table_args__ = (Index(None, "sent_at", "cancelled_at", "due_at"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    incident_id: Mapped[str] = mapped_column(ForeignKey("mbi_reauth_incident.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(String(255), unique=True)
+    incident_id: Mapped[str | None] = mapped_column(
+        ForeignKey("mbi_reauth_incident.id", ondelete="CASCADE"), index=True
+    )
+    integration_id: Mapped[str | None] = mapped_column(
+        ForeignKey("mbi_reauth_status.integration_id"), index=True
+    )
+    integration_type: Mapped[str] = mapped_column(String(100))
     kind: Mapped[str] = mapped_column(String(20))
     ordinal: Mapped[int]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    recipient: Mapped[str | None] = mapped_column(String(320))
-    message_id: Mapped[str] = mapped_column(String(320))
-    lease: Mapped[str | None] = mapped_column(String(36))
+    recipient: Mapped[str | None] = mapped_column(String(RECIPIENT_LENGTH))
+    message_id: Mapped[str] = mapped_column(String(320), index=True)
+    lease: Mapped[str | None] = mapped_column(String(36), index=True)
     lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     claimed_by: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    maybe_sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    refused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancelled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(default=0)
     last_error: Mapped[str | None] = mapped_column(String(ERROR_LENGTH))
+
+
+class Outbox(Base):
+    """The one row that claims take turns on; ``served_at`` is when a sweep last sent what was due."""
+
+    __tablename__ = "mbi_reauth_outbox"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    served_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    claimed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class BlockedRun(Base):
@@ -117,3 +157,23 @@ class BlockedRun(Base):
     try_number: Mapped[int]
     state: Mapped[str] = mapped_column(String(20))
     blocked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class WouldBlock(Base):
+    """A task instance that a gate in shadow mode would have stopped."""
+
+    __tablename__ = "mbi_reauth_would_block"
+    __table_args__ = (
+        UniqueConstraint(
+            "integration_id", "dag_id", "run_id", "task_id", "map_index", name="mbi_reauth_would_block_uq"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    integration_id: Mapped[str] = mapped_column(String(100))
+    dag_id: Mapped[str] = mapped_column(airflow_id())
+    run_id: Mapped[str] = mapped_column(airflow_id())
+    task_id: Mapped[str] = mapped_column(airflow_id())
+    map_index: Mapped[int]
+    cause: Mapped[str] = mapped_column(String(50))
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -53,14 +53,16 @@ def test_each_request_goes_to_its_route_with_the_key() -> None:
         await client.prepare(REQUEST)
         await client.report(FindingReport(integration=an_integration(), finding=FINDING))
         await client.claim(ClaimRequest(integration_id="shop"))
-        await client.settle(5, SettleRequest(lease="x", sent=True))
+        await client.settle(SettleRequest(lease="x", outcome="sent"))
+        await client.would_block()
 
     asyncio.run(everything())
     assert [f"{request.method} {request.url}" for request in seen] == [
         "POST http://app.example/base/api/checks",
         "POST http://app.example/base/api/findings",
         "POST http://app.example/base/api/notifications/claim",
-        "POST http://app.example/base/api/notifications/5/settle",
+        "POST http://app.example/base/api/notifications/settle",
+        "POST http://app.example/base/api/would-block",
     ]
     assert {request.headers["authorization"] for request in seen} == {f"Bearer {KEY}"}
     assert json.loads(seen[0].content)["integration"]["id"] == "shop"
@@ -72,6 +74,7 @@ def _body(request: httpx.Request) -> object:
         "findings": {"accepted": True},
         "claim": {},
         "settle": None,
+        "would-block": {"would_block": []},
     }
     return bodies[request.url.path.rpartition("/")[2]]
 
@@ -141,7 +144,7 @@ def test_an_app_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytest.Mo
         access = a_credential(host=f"http://127.0.0.1:{server.getsockname()[1]}", password=KEY)
         client = ReauthApiHook(connections=FakeConnections({"mbi_reauth_api": [access]}))
         with pytest.raises(ApiUnavailableError):
-            asyncio.run(client.settle(1, SettleRequest(lease="x", sent=True)))
+            asyncio.run(client.settle(SettleRequest(lease="x", outcome="sent")))
 
 
 def test_a_missing_key_says_who_makes_it() -> None:

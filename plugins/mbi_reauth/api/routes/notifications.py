@@ -13,11 +13,11 @@ router = APIRouter(prefix="/api/notifications", dependencies=[ApiKey])
 
 @router.post("/claim")
 def claim(request: ClaimRequest, outside: Outside) -> ClaimResponse:
-    """Hand out the email that is due about an integration, to one asker only."""
+    """Hand out an email that is due, to one asker only."""
     return notifications.claim(request, outside)
 
 
-@router.post("/{notification_id}/settle", status_code=status.HTTP_204_NO_CONTENT)
-def settle(notification_id: int, request: SettleRequest, outside: Outside) -> None:
+@router.post("/settle", status_code=status.HTTP_204_NO_CONTENT)
+def settle(request: SettleRequest, outside: Outside) -> None:
     """Record how sending a claimed email ended."""
-    notifications.settle(notification_id, request, outside)
+    notifications.settle(request, outside)

@@ -10,8 +10,10 @@ from sqlalchemy import CursorResult, update
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.services.fingerprint import fingerprints
+from mbi_reauth.core.expiry import ExpiryWatch
 from mbi_reauth.core.incident import Known, Refusal
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.trouble import Trouble
 from mbi_reauth.core.verdict import Finding
 from mbi_reauth.models.metadata_db import Stored, find_credential, fingerprint_keys, stored_credential
 from mbi_reauth.models.tables import Status
@@ -31,7 +33,12 @@ def take_turn(session: Session, integration: Integration, *, now: datetime) -> S
     when somebody else has written in between. Who loses the race to create the row gets an IntegrityError,
     and ``transact`` begins again.
     """
-    seen = {"integration": integration.model_dump(mode="json"), "conn_id": integration.conn_id}
+    seen = {
+        "integration": integration.model_dump(mode="json"),
+        "integration_type": integration.type,
+        "owner_email": integration.owner.email,
+        "conn_id": integration.conn_id,
+    }
     turn = update(Status).where(Status.integration_id == integration.id).values(updated_at=now, **seen)
     if not changed(session, turn):
         session.add(Status(integration_id=integration.id, updated_at=now, credential_version=1, **seen))
@@ -81,6 +88,8 @@ def known_of(status: Status) -> Known:
         finding=Finding.model_validate(status.finding) if status.finding is not None else None,
         finding_version=status.finding_version,
         refusal=refusal,
+        trouble=Trouble.model_validate(status.trouble) if status.trouble is not None else None,
+        expiry=ExpiryWatch.model_validate(status.expiry) if status.expiry is not None else None,
     )
 
 
@@ -94,3 +103,5 @@ def store(status: Status, known: Known) -> None:
     status.expires_at = finding.expires_at if finding is not None else None
     status.first_refused_at = known.refusal.at if known.refusal is not None else None
     status.first_refused_version = known.refusal.credential_version if known.refusal is not None else None
+    status.trouble = known.trouble.model_dump(mode="json") if known.trouble is not None else None
+    status.expiry = known.expiry.model_dump(mode="json") if known.expiry is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -10,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import FindingReceipt, FindingReport, RunReference
+from mbi_reauth.api.services import shadow
 from mbi_reauth.api.services.credentials import (
     held_elsewhere,
     known_of,
@@ -17,11 +19,13 @@ from mbi_reauth.api.services.credentials import (
     store,
     take_turn,
 )
-from mbi_reauth.api.services.incidents import latest_incident, open_incident, view
-from mbi_reauth.api.services.notifications import message_id
-from mbi_reauth.api.services.surroundings import Surroundings
+from mbi_reauth.api.services.incidents import as_value, last_incident, view
+from mbi_reauth.api.services.outbox import cancel, correspond, of_kind
+from mbi_reauth.api.services.surroundings import Mailing, Surroundings
 from mbi_reauth.api.services.turns import end_turn
-from mbi_reauth.core.incident import OpenIncident, Report, Transition, decide
+from mbi_reauth.api.services.warnings import tell_engineers, warn_of_expiry
+from mbi_reauth.core.incident import Known, Report, Transition, decide
+from mbi_reauth.core.notice import NotificationKind
 from mbi_reauth.core.verdict import Verdict
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import BlockedRun, Incident, Notification, Status
@@ -38,75 +42,122 @@ def report(finding_report: FindingReport, surroundings: Surroundings) -> Finding
 
     :raises MisconfiguredError: the connection's extra is not a JSON object
     """
+    if finding_report.shadow:
+        shadow.count(finding_report, surroundings)
+        return FindingReceipt(accepted=True, reason="counted as what shadow mode would have blocked")
     elsewhere = held_elsewhere(finding_report.integration.conn_id)
-    work = partial(_report, finding_report=finding_report, elsewhere=elsewhere, now=surroundings.now())
+    work = partial(
+        _report,
+        finding_report=finding_report,
+        elsewhere=elsewhere,
+        mailing=surroundings.mailing(),
+        now=surroundings.now(),
+    )
     return transact(work)
 
 
 def _report(
-    session: Session, *, finding_report: FindingReport, elsewhere: Credential | None, now: datetime
+    session: Session,
+    *,
+    finding_report: FindingReport,
+    elsewhere: Credential | None,
+    mailing: Mailing,
+    now: datetime,
 ) -> FindingReceipt:
     status = take_turn(session, finding_report.integration, now=now)
     end_turn(status, finding_report.turn)
     present_credential(session, status, elsewhere, now=now)
-    incident = open_incident(session, status.integration_id)
+    last = last_incident(session, status.integration_id)
+    known = known_of(status)
     transition = decide(
-        known_of(status),
-        _as_value(incident),
+        known,
+        as_value(last),
         Report(finding=finding_report.finding, credential_version=finding_report.credential_version),
         now=now,
     )
     if transition.accepted:
         store(status, transition.known)
-        incident = _apply(session, status, incident, transition, now=now)
-    if finding_report.blocked_run is not None and finding_report.finding.verdict is Verdict.NEEDS_REAUTH:
+        last = _Change(session, status, known, transition, now).apply_to(last, mailing)
+    lost = finding_report.finding.verdict is Verdict.NEEDS_REAUTH
+    if finding_report.blocked_run is not None and lost:
         # a run stopped just before the incident ended is owed a resume all the same
-        stopped_by = incident or latest_incident(session, status.integration_id)
-        _record_blocked_run(session, stopped_by, finding_report.blocked_run, now=now)
+        _record_blocked_run(session, last, finding_report.blocked_run, now=now)
+    is_open = last is not None and last.closed_at is None
     return FindingReceipt(
         accepted=transition.accepted,
         reason=transition.reason,
         credential_replaced=transition.credential_replaced,
-        incident=view(incident) if incident is not None else None,
+        incident=view(last, confirmed=_is_covered(last, transition, lost)) if last and is_open else None,
     )
 
 
-def _as_value(incident: Incident | None) -> OpenIncident | None:
-    if incident is None:
-        return None
-    return OpenIncident(opened_at=incident.opened_at, confirmed_at=incident.confirmed_at)
+def _is_covered(incident: Incident, transition: Transition, lost: bool) -> bool:
+    """Whether the incident's confirmation is about the credential that was just refused."""
+    if not transition.accepted or not lost or transition.certain:
+        return True
+    return incident.credential_version >= transition.known.credential_version
 
 
-def _apply(
-    session: Session, status: Status, incident: Incident | None, transition: Transition, *, now: datetime
-) -> Incident | None:
-    """Carry a transition out; return the incident that is open afterwards."""
-    finding = transition.known.finding
-    if transition.opens:
-        incident = Incident(id=str(uuid.uuid4()), integration_id=status.integration_id, opened_at=now)
-        incident.open_key = status.integration_id
-        session.add(incident)
-    if incident is None or finding is None:
-        return None
-    if finding.verdict is Verdict.NEEDS_REAUTH:
-        incident.finding, incident.cause = finding.model_dump(mode="json"), finding.cause.value
-    if transition.confirms:
-        incident.confirmed_at = now
-    if transition.closes:
-        incident.closed_at, incident.open_key = now, None
-    session.flush()
-    for due in transition.due:
-        session.add(
-            Notification(
-                incident_id=incident.id,
-                kind=due.kind.value,
-                ordinal=due.ordinal,
-                due_at=due.due_at,
-                message_id=message_id(incident.id, due.kind.value),
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """An accepted report, being carried out."""
+
+    session: Session
+    status: Status
+    before: Known
+    transition: Transition
+    now: datetime
+
+    def apply_to(self, incident: Incident | None, mailing: Mailing) -> Incident | None:
+        """Store what follows; return the incident that is open afterwards, else the last one."""
+        if self.transition.opens:
+            incident = self._opened()
+        if incident is not None:
+            self._apply(incident)
+        if incident is not None and (incident.closed_at is None or self.transition.closes):
+            correspond(
+                self.session,
+                incident,
+                mailing,
+                now=self.now,
+                replacement_refused=self.transition.replacement_refused,
             )
+        tell_engineers(self.session, self.status, self.before, self.transition, now=self.now)
+        warn_of_expiry(self.session, self.status, self.transition, now=self.now)
+        return incident
+
+    def _opened(self) -> Incident:
+        incident = Incident(
+            id=str(uuid.uuid4()),
+            integration_id=self.status.integration_id,
+            opened_at=self.now,
+            credential_version=self.transition.known.credential_version,
         )
-    session.flush()
-    return None if transition.closes else incident
+        self._reopen(incident)
+        self.session.add(incident)
+        # Nobody is to read now that it works again.
+        its = Notification.integration_id == self.status.integration_id
+        cancel(self.session, its, of_kind(NotificationKind.RECOVERED), now=self.now)
+        return incident
+
+    def _reopen(self, incident: Incident) -> None:
+        incident.open_key = self.status.integration_id
+        incident.closed_at = incident.confirmed_at = None
+
+    def _apply(self, incident: Incident) -> None:
+        transition, finding = self.transition, self.transition.known.finding
+        if transition.reopens:
+            self._reopen(incident)
+            incident.reopened_at = self.now
+        if finding is not None and finding.verdict is Verdict.NEEDS_REAUTH:
+            incident.finding, incident.cause = finding.model_dump(mode="json"), finding.cause.value
+        if transition.confirms:
+            incident.confirmed_at = self.now
+        if transition.certain:
+            incident.credential_version = transition.known.credential_version
+        if transition.closes:
+            incident.closed_at, incident.open_key = self.now, None
+        self.session.flush()
 
 
 def _record_blocked_run(

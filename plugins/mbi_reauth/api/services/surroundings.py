@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from mbi_reauth import catalogue, settings
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.evidence import Evidence
+from mbi_reauth.core.quiet import QuietHours, quiet_hours
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse, refresh
 
@@ -28,8 +29,36 @@ def _type_of(type_id: str) -> IntegrationType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mailing:
+    """How people want to be written to; days after the first email, engineers' addresses."""
+
+    shadow: bool = False
+    reminder_days: tuple[int, ...] = (1, 3, 7)
+    quiet: QuietHours | None = None
+    time_zone: str = "UTC"
+    engineers: tuple[str, ...] = ()
+
+
+def mailing() -> Mailing:
+    """Read how people want to be written to from Airflow's configuration.
+
+    :raises MisconfiguredError: what it says cannot be understood
+    """
+    try:
+        return Mailing(
+            shadow=settings.shadow(),
+            reminder_days=settings.reminder_days(),
+            quiet=quiet_hours(settings.quiet_hours()),
+            time_zone=settings.default_time_zone(),
+            engineers=settings.engineer_emails(),
+        )
+    except ValueError as error:
+        raise MisconfiguredError(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The clock, waiting, the token endpoints and the catalogue.
+    """The clock, waiting, the token endpoints, the catalogue and how people want to be written to.
 
     ``type_of`` raises MisconfiguredError for a type that the catalogue does not have, or has with faults.
     """
@@ -38,3 +67,4 @@ class Surroundings:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     refresh: Refresh = refresh
     type_of: Callable[[str], IntegrationType] = _type_of
+    mailing: Callable[[], Mailing] = mailing
