@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 # The tests never see the configuration of another Airflow on this machine.
 export AIRFLOW_HOME := $(CURDIR)/.airflow/test
 
-.PHONY: demo test e2e lint format lock clean benchmark
+.PHONY: demo test e2e lint format lock clean benchmark translations
 
 demo: $(VENV)/installed
 	env -u AIRFLOW_HOME $(RUN) -m demo $(ARGS)
@@ -26,6 +26,9 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+translations: $(VENV)/installed
+	$(RUN) -m mbi_reauth.notifications.translate
 
 lock: $(VENV)/installed
 	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header \

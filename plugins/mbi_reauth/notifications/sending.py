@@ -1,41 +1,111 @@
-"""Tell an owner, exactly once: report, claim, send, settle."""
+"""Send what is due, exactly once: claim, compose, send, settle. And tell an owner: report, then send."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from email.message import EmailMessage
-from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from mbi_reauth import catalogue, settings
-from mbi_reauth.api.datamodels import (
-    ClaimRequest,
-    FindingReport,
-    NotificationView,
-    RunReference,
-    SettleRequest,
-)
+from mbi_reauth.api.datamodels import ClaimRequest, FindingReport, MailView, RunReference, SettleRequest
+from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.gate import GateFinding
-from mbi_reauth.hooks.api import ApiUnavailableError, ReauthApiHook
+from mbi_reauth.core.notice import NotificationKind
+from mbi_reauth.hooks.api import ApiError, ApiRefusedError, ApiUnavailableError, ReauthApiHook
 from mbi_reauth.notifications.message import compose
-from mbi_reauth.notifications.smtp import MailError, send
+from mbi_reauth.notifications.smtp import AddressRefusedError, MailError, Outgoing, UnansweredError
+
+log = logging.getLogger(__name__)
 
 SETTLES_WITHIN = 240.0
-"""Seconds for which a sent email is tried to be recorded as such; within its lease of five minutes."""
+"""Seconds for which an email's end is tried to be recorded; within its lease of five minutes."""
+FAILURES_IN_A_ROW = 3
+"""After so many emails that the mail server did not take, one after the other, no more are tried."""
+
+Deliver = Callable[[EmailMessage], None]
+Outcome = Literal["sent", "unsent", "unsure", "refused"]
 
 
 class NotSentError(Exception):
     """An email is due and could not be sent; the notification stays due."""
 
 
-class Told(NamedTuple):
-    """Who was written to, or nobody, and why."""
+class SentMail(NamedTuple):
+    """One email that went out, and what people call the integrations that it is about."""
 
-    recipient: str | None
+    kind: NotificationKind
+    recipients: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.labels)}: sent to {', '.join(self.recipients)} ({self.kind.value})"
+
+
+class Sent(NamedTuple):
+    """What came of sending what was due.
+
+    ``unsent`` says, a sentence each, what stays due and why; ``refused`` to which addresses mail never will
+    go. ``reason`` is why nothing more was to be sent. ``held``: the email about a loss goes out later.
+    """
+
+    mails: list[SentMail]
+    unsent: list[str]
+    refused: list[str]
     reason: str
+    held: bool = False
+
+
+class Told(NamedTuple):
+    """What came of telling an owner: whom email went to, and in words what was sent, or why nothing was.
+
+    ``failed``: something that is due could not be sent; it stays due. ``held``: it goes out later, by whoever
+    asks then.
+    """
+
+    recipients: tuple[str, ...]
+    reason: str
+    failed: bool = False
+    held: bool = False
+
+
+async def send_due(
+    *,
+    api: ReauthApiHook,
+    run: RunReference | None,
+    integration_id: str | None = None,
+    serving: bool = False,
+    deliver: Deliver | None = None,
+) -> Sent:
+    """Send every email that is due, one after the other; what goes wrong with one keeps no other.
+
+    :param run: the asking task instance
+    :param integration_id: only what is due about this one, and what goes out with it
+    :param serving: for the sweep, which comes again
+    :param deliver: hands one message to a mail server; default: over one connection for all
+    :raises ApiError: the plugin's app did not say what is due; nothing has been sent
+    """
+    request = ClaimRequest(integration_id=integration_id, serving=serving, claimed_by=run)
+    with _delivery(deliver) as hand_over:
+        sending = _Sending(api, hand_over)
+        claim = await api.claim(request)
+        while claim.mail is not None:
+            sending.reasons.append(claim.reason)
+            await sending.send(claim.mail)
+            if sending.over:
+                return sending.ended(sending.over)
+            try:
+                again = {"serving": False, "passed_over": sorted(sending.passed_over)}
+                claim = await api.claim(request.model_copy(update=again))
+            except ApiError as error:
+                sending.unsent.append(f"What else is due is not known. {error}")
+                return sending.ended(str(error))
+    return sending.ended(claim.reason, held=claim.held_until is not None)
 
 
 async def tell_owner(
@@ -44,16 +114,16 @@ async def tell_owner(
     run: RunReference,
     stopped: bool = True,
     api: ReauthApiHook | None = None,
-    deliver: Callable[[EmailMessage], None] | None = None,
+    deliver: Deliver | None = None,
 ) -> Told:
-    """Send the email that is due about ``found``, unless somebody has sent it or is sending it.
+    """Report ``found``, and send what is due about it unless somebody has sent it or is sending it.
 
     :param run: the gate's task instance
     :param stopped: whether it is stopped, and owed a resume; a waiting gate goes on by itself
     :raises NotSentError: the app or the mail server could not be reached, or refused
     """
     api = api or ReauthApiHook()
-    deliver = deliver or partial(send, smtp_conn_id=settings.smtp_conn_id())
+    label = found.integration.label
     try:
         await api.report(
             FindingReport(
@@ -63,43 +133,134 @@ async def tell_owner(
                 blocked_run=run if stopped else None,
             )
         )
-        claim = await api.claim(ClaimRequest(integration_id=found.integration.id, claimed_by=run))
-    except ApiUnavailableError as error:
-        raise NotSentError(f"{found.integration.label}: {error}") from error
-    if claim.notification is None:
-        return Told(None, f"{found.integration.label}: {claim.reason}")
-    await _deliver(api, claim.notification, deliver)
-    recipient = claim.notification.recipient
-    return Told(recipient, f"{found.integration.label}: sent to {recipient}")
+        sent = await send_due(api=api, run=run, integration_id=found.integration.id, deliver=deliver)
+    except ApiError as error:
+        raise NotSentError(f"{label}: {error}") from error
+    if sent.unsent:
+        raise NotSentError("\n".join(sent.unsent))
+    recipients = [address for mail in sent.mails for address in mail.recipients]
+    sentences = [*sent.refused, *map(str, sent.mails)] if sent.mails else [*sent.refused, sent.reason]
+    said = "\n".join(sentences)
+    said = said if sent.mails else f"{label}: {said}"
+    return Told(tuple(dict.fromkeys(recipients)), said, held=sent.held)
 
 
-async def _deliver(
-    api: ReauthApiHook, notification: NotificationView, deliver: Callable[[EmailMessage], None]
-) -> None:
-    integration_type = catalogue.load(notification.integration.type, folder=settings.catalogue_folder())
-    message = compose(
-        notification,
-        integration_type.model,
-        contact=settings.contact(),
-        airflow_url=settings.base_url(),
-    )
+async def tell_owners(
+    findings: Sequence[GateFinding],
+    *,
+    run: RunReference,
+    stopped: bool = True,
+    api: ReauthApiHook | None = None,
+) -> dict[str, Told]:
+    """Tell the owners of all of them as :func:`tell_owner` does; return what came of it, by integration.
+
+    Whatever goes wrong with one is in the log and in what is returned; it keeps no other from being told.
+    """
+    return {found.integration.id: await _told(found, run, stopped, api) for found in findings}
+
+
+async def _told(found: GateFinding, run: RunReference, stopped: bool, api: ReauthApiHook | None) -> Told:
     try:
-        await asyncio.to_thread(deliver, message)
-    except MailError as error:
-        await _settle(
-            api, notification, SettleRequest(lease=notification.lease, sent=False, error=str(error))
-        )
-        raise NotSentError(f"{notification.integration.label}: {error}") from error
-    await _settle(api, notification, SettleRequest(lease=notification.lease, sent=True))
+        told = await tell_owner(found, run=run, stopped=stopped, api=api)
+    except NotSentError as error:
+        log.warning("The owner of %s is not told yet. %s", found.integration.full_label, error)
+        return Told((), str(error), failed=True)
+    except Exception as error:
+        # A fault of this plugin decides nothing about anybody's task; whoever has to know is told by the log.
+        log.exception("The owner of %s is not told yet", found.integration.full_label)
+        return Told((), f"{found.integration.label}: {type(error).__name__}", failed=True)
+    log.info("%s", told.reason)
+    return told
 
 
-async def _settle(api: ReauthApiHook, notification: NotificationView, request: SettleRequest) -> None:
-    # The mail may be out already: giving up here would make somebody send it again.
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type(ApiUnavailableError),
-        stop=stop_after_delay(SETTLES_WITHIN),
-        wait=wait_exponential(max=20),
-        reraise=True,
-    ):
-        with attempt:
-            await api.settle(notification.id, request)
+@contextmanager
+def _delivery(deliver: Deliver | None) -> Iterator[Deliver]:
+    if deliver is not None:
+        yield deliver
+        return
+    with Outgoing(settings.smtp_conn_id()) as outgoing:
+        yield outgoing.send
+
+
+@dataclass
+class _Sending:
+    """Sends claimed emails and keeps what came of them; ``over`` says why no more are to be tried."""
+
+    api: ReauthApiHook
+    deliver: Deliver
+    mails: list[SentMail] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    passed_over: set[int] = field(default_factory=set)
+    failures: int = 0
+    over: str = ""
+
+    def ended(self, reason: str, *, held: bool = False) -> Sent:
+        reasons = dict.fromkeys(each for each in (*self.reasons, reason) if each)
+        return Sent(self.mails, self.unsent, self.refused, "; ".join(reasons), held)
+
+    async def send(self, mail: MailView) -> None:
+        about = ", ".join(_labels(mail))
+        try:
+            await asyncio.to_thread(self.deliver, _written(mail))
+        except AddressRefusedError as error:
+            self.failures = 0
+            log.warning("%s: this mail will never arrive. %s", about, error)
+            self.refused.append(f"{about}: {error}")
+            await self._settle(mail, "refused", str(error))
+        except MailError as error:
+            self.failures += 1
+            if self.failures == FAILURES_IN_A_ROW:
+                self.over = f"the mail server took none of the last {FAILURES_IN_A_ROW} emails"
+            self.unsent.append(f"{about}: {error}")
+            await self._settle(mail, "unsure" if isinstance(error, UnansweredError) else "unsent", str(error))
+        except Exception as error:
+            # One email's trouble must not keep the others from being sent.
+            log.exception("The %s email about %s could not be made", mail.kind.value, about)
+            self.unsent.append(f"{about}: {type(error).__name__}; the log has the reason")
+            await self._settle(mail, "unsent", type(error).__name__)
+        else:
+            self.failures = 0
+            self.mails.append(SentMail(mail.kind, tuple(mail.recipients), _labels(mail)))
+            await self._settle(mail, "sent")
+
+    async def _settle(self, mail: MailView, outcome: Outcome, error: str | None = None) -> None:
+        if outcome in ("unsent", "unsure"):
+            self.passed_over.update(notice.id for notice in mail.notices)
+        request = SettleRequest(lease=mail.lease, outcome=outcome, error=error)
+        try:
+            await self._persist(request)
+        except ApiRefusedError as refusal:
+            # Another has claimed it meanwhile, and sends it under the same Message-ID.
+            self.passed_over.update(notice.id for notice in mail.notices)
+            log.warning("%s: the end of its email is not recorded. %s", ", ".join(_labels(mail)), refusal)
+        except ApiUnavailableError as away:
+            self.over = str(away)
+            self.unsent.append(f"{', '.join(_labels(mail))}: {outcome}, which is not recorded. {away}")
+
+    async def _persist(self, request: SettleRequest) -> None:
+        # The mail may be out already: giving up here would make somebody send it again.
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(ApiUnavailableError),
+            stop=stop_after_delay(SETTLES_WITHIN),
+            wait=wait_exponential(max=20),
+            reraise=True,
+        ):
+            with attempt:
+                await self.api.settle(request)
+
+
+def _written(mail: MailView) -> EmailMessage:
+    return compose(mail, type_of=_type_of, contact=settings.contact(), airflow_url=settings.base_url())
+
+
+def _type_of(type_id: str) -> IntegrationType:
+    return catalogue.load(type_id, folder=settings.catalogue_folder()).model
+
+
+def _labels(mail: MailView) -> tuple[str, ...]:
+    """Name what an email is about: the integrations, or a whole type of them."""
+    return tuple(
+        notice.integration.label if notice.integration else notice.integration_type for notice in mail.notices
+    )

@@ -1,104 +1,474 @@
-"""What an owner reads."""
+"""What people read: every kind of email, in both languages, alone and several at once."""
 
 from __future__ import annotations
 
-import html
 import re
-from datetime import datetime, timezone
-from email.message import EmailMessage
-from typing import Any
+from email import message_from_bytes, policy
+from urllib.parse import urlsplit
 
 import pytest
 
 from mbi_reauth import catalogue
-from mbi_reauth.api.datamodels import IncidentView, NotificationView, RunReference
-from mbi_reauth.catalogue.model import Repair
-from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.verdict import VERDICT_OF, Cause, Finding, Verdict
-from mbi_reauth.notifications.message import WHAT_HAPPENED, compose
+from mbi_reauth.catalogue.model import IntegrationType, Repair
+from mbi_reauth.core.notice import NotificationKind, Reason
+from mbi_reauth.core.ticket import ADVICE
+from mbi_reauth.core.verdict import VERDICT_OF, Cause, Verdict
+from mbi_reauth.notifications.engineers import WHAT_IS_WRONG
+from mbi_reauth.notifications.language import language
+from mbi_reauth.notifications.owners import WHAT_HAPPENED
+from mbi_reauth.notifications.translate import texts_of
+from tests.unit.notifications.mails import (
+    ADS,
+    AIRFLOW,
+    BOOKS,
+    EVERY_MAIL,
+    IN_BOTH,
+    KEY_ROLLED,
+    LANGUAGES,
+    OPENED,
+    OPENING_ID,
+    OWNER,
+    SHOP,
+    TO_ENGINEERS,
+    TO_OWNERS,
+    composed,
+    finding,
+    for_engineers,
+    in_a_line,
+    in_locale,
+    mail,
+    notice,
+    page_of,
+    runs,
+    text_of,
+    warning,
+    written,
+)
 
-OPENED = datetime(2026, 11, 24, 2, 15, tzinfo=timezone.utc)
-
-
-def notification(**changes: Any) -> NotificationView:
-    entry: dict[str, Any] = {
-        "id": "quickbooks",
-        "type": "quickbooks",
-        "conn_id": "quickbooks_acme",
-        "name": "Acme Europe books",
-        "account": "4620816365",
-        "owner": {"name": "Dana Example", "email": "dana@example.com"},
-    }
-    finding = Finding(
-        cause=changes.pop("cause", Cause.GRANT_INVALID),
-        rule=changes.pop("rule", "default_token.invalid_grant"),
-        explanation="The authorization is no longer accepted.",
-        vendor_words=changes.pop("vendor_words", "Token revoked"),
-    )
-    integration = Integration.model_validate({**entry, **changes.pop("integration", {})})
-    runs = [
-        RunReference(dag_id=dag_id, run_id=run_id, task_id="quickbooks.check_authorization", map_index=index)
-        for dag_id, run_id, index in changes.pop(
-            "runs", [("extract_books", "r1", -1), ("extract_tax", "r1", -1)]
-        )
-    ]
-    return NotificationView(
-        id=1,
-        lease="lease",
-        kind="opened",
-        recipient="dana@example.com",
-        message_id="<mbi-reauth.42.opened@airflow.example.com>",
-        integration=integration,
-        incident=IncidentView(id="42", opened_at=OPENED, confirmed_at=OPENED, finding=finding),
-        blocked_runs=runs,
-    )
+EVERYTHING = [*IN_BOTH, *((name, "en") for name in TO_ENGINEERS)]
+CONNECTION = "https://airflow.example.com/prod/connections?name_pattern=quickbooks_acme"
+OPENED_KIND = NotificationKind.OPENED
 
 
-def composed(view: NotificationView) -> EmailMessage:
-    return compose(
-        view,
-        catalogue.load(view.integration.type).model,
-        contact="the data team, data@example.com",
-        airflow_url="https://airflow.example.com/prod",
-    )
+def plain(name: str, locale: str = "en") -> str:
+    return in_a_line(text_of(written(name, locale)))
 
 
-def text_of(message: EmailMessage, subtype: str) -> str:
-    part = message.get_body((subtype,))
-    assert part is not None
-    return str(part.get_content())
+@pytest.mark.parametrize(("name", "locale"), EVERYTHING)
+def test_the_plain_text_has_every_word_and_every_address_of_the_page(name: str, locale: str) -> None:
+    message = written(name, locale)
+    text, page = in_a_line(text_of(message)), page_of(message)
+    assert [each for each in page.texts if each not in text] == []
+    assert [url for url in page.links.values() if url not in text] == []
 
 
-@pytest.mark.parametrize("subtype", ["plain", "html"])
+@pytest.mark.parametrize(("name", "locale"), EVERYTHING)
+def test_a_page_says_its_language_and_has_one_heading_of_the_first_level(name: str, locale: str) -> None:
+    message = written(name, locale)
+    page = page_of(message)
+    assert page.language == message["Content-Language"] == locale
+    assert page.tags.count("h1") == 1
+
+
+@pytest.mark.parametrize(("name", "locale"), EVERYTHING)
+def test_links_lead_only_to_airflow_and_to_what_the_catalogue_names(name: str, locale: str) -> None:
+    hosts = {urlsplit(url).hostname for url in page_of(written(name, locale)).links.values()}
+    assert hosts <= {"airflow.example.com", "experienceleague.adobe.com", "docs.mixpanel.com"}
+
+
+@pytest.mark.parametrize(("name", "locale"), EVERYTHING)
+def test_a_plain_text_has_no_gaps_and_fits_a_window(name: str, locale: str) -> None:
+    text = text_of(written(name, locale))
+    assert "\n\n\n" not in text
+    copied = re.compile(r"(https://|What we see: |What it says: |Seen by: ).*")
+    assert [line for line in text.splitlines() if len(line) > 78 and not copied.match(line)] == []
+
+
 @pytest.mark.parametrize(
-    "fact",
+    ("name", "buttons"),
     [
-        "Dana Example",
-        "Acme Europe books",
-        "QuickBooks Online",
-        "4620816365",
-        "24 November 2026, 02:15 UTC",
-        "extract_books (1 run)",
-        "extract_tax (1 run)",
-        "Token revoked",
-        "the data team, data@example.com",
-        "https://airflow.example.com/prod/connections?name_pattern=quickbooks_acme",
-        WHAT_HAPPENED[Cause.GRANT_INVALID],
+        ("opened", ["Open the connection"]),
+        ("opened_at_mbi", ["Show me MBI's page for this"]),
+        ("opened_unpaid", []),
+        ("opened_digest", ["Open the connection", "Open the connection"]),
+        ("reminder", ["Open the connection"]),
+        ("escalation", ["Open the connection"]),
+        ("recovered", []),
+        ("recovered_digest", []),
+        ("expiring", ["Open the connection"]),
+        ("engineer_misconfigured", ["Open the connection"]),
+        ("engineer_update_failed", []),
+        ("engineer_works_again", []),
     ],
 )
-def test_both_parts_of_the_email_say_every_fact(subtype: str, fact: str) -> None:
-    assert fact in text_of(composed(notification()), subtype)
+def test_there_is_a_button_for_each_thing_to_do_and_none_where_nothing_is(
+    name: str, buttons: list[str]
+) -> None:
+    assert page_of(written(name)).buttons == buttons
 
 
-@pytest.mark.parametrize("subtype", ["plain", "html"])
-def test_every_step_of_the_catalogue_is_in_the_email_in_order(subtype: str) -> None:
-    text = " ".join(
-        html.unescape(re.sub(r"<[^>]+>", " ", text_of(composed(notification()), subtype))).split()
-    )
+FACTS: dict[str, dict[str, list[str]]] = {
+    "opened": {
+        "en": [
+            "Hello Dana Example,",
+            "QuickBooks Online has stopped letting us read “Acme Europe books”",
+            "the permission that was given to us is no longer accepted",
+            "in about 5 minutes",
+            "Not working since: 24 November 2026, 03:15 (Amsterdam time)",
+            "Account to use: 4620816365",
+            "QuickBooks Online said: “Token revoked”",
+            "Waiting for this: extract_books (1 run), extract_tax (1 run)",
+            CONNECTION,
+            "Ask the data team, data@example.com.",
+            "open a support ticket there with this text:",
+            "Not working since: 2026-11-24 02:15 UTC",
+            "you are named as the owner of Acme Europe books",
+            "Reference: 42",
+        ],
+        "nl": [
+            "Beste Dana Example,",
+            "Via QuickBooks Online kunnen wij “Acme Europe books” niet meer lezen",
+            "de toestemming die ons is gegeven, wordt niet meer geaccepteerd",
+            "in ongeveer 5 minuten",
+            "Werkt niet sinds: 24 november 2026, 03:15 (tijd in Amsterdam)",
+            "Te gebruiken account: 4620816365",
+            "Melding van QuickBooks Online: “Token revoked”",
+            "Wacht hierop: extract_books (1 uitvoering), extract_tax (1 uitvoering)",
+            f"Verbinding openen: {CONNECTION}",
+            "Vraag het aan the data team, data@example.com.",
+            "deze tekst (in het Engels, zodat die helpdesk hem kan lezen):",
+            "Not working since: 2026-11-24 02:15 UTC",
+            "omdat u als eigenaar van Acme Europe books bent aangewezen",
+            "Kenmerk: 42",
+        ],
+    },
+    "opened_digest": {
+        "en": [
+            "3 of your integrations need you",
+            "- Acme Europe books (QuickBooks Online) - Web shop (MySQL over SSH) - google_ads (Google Ads)",
+            "has stopped letting us read “Web shop”: the saved password or key is no longer accepted",
+            "has stopped letting us read “google_ads”: the account is suspended, unpaid or closed",
+            "Account to use: 123-456-7890",
+            "extract_shop (2 runs)",
+            "you are named as the owner of these integrations",
+        ],
+        "nl": [
+            "3 van uw koppelingen hebben u nodig",
+            "als eigenaar van deze koppelingen",
+            "extract_shop (2 uitvoeringen)",
+        ],
+    },
+    "reminder": {
+        "en": [
+            "Acme Europe books still needs you",
+            "For 3 days now, QuickBooks Online has not let us read “Acme Europe books”",
+            "Reminders stop by themselves as soon as it works again",
+            CONNECTION,
+        ],
+        "nl": ["heeft u nog steeds nodig", "Al 3 dagen kunnen wij", "houden vanzelf op zodra het weer werkt"],
+    },
+    "reminder_lost_again": {
+        "en": ["has stopped working again", "worked again for a short while", CONNECTION],
+        "nl": ["werkt opnieuw niet meer", "heeft even weer gewerkt"],
+    },
+    "reminder_replacement_refused": {
+        "en": [
+            "What was entered for Web shop is refused as well",
+            "does not accept it either: the saved password or key is no longer accepted",
+            "Please see that it was copied whole",
+            "Access denied for user 'magentobi'@'192.0.2.7' (using password: YES)",
+            "pass this text on to whoever administers the database:",
+        ],
+        "nl": ["wordt ook geweigerd", "accepteert dat ook niet", "aan de beheerder van de database"],
+    },
+    "reminder_to_backup": {
+        "en": ["Hello,", "you stand in for Dana Example, the owner of Acme Europe books"],
+        "nl": ["Goedendag,", "omdat u de vervanger bent van Dana Example"],
+    },
+    "reminder_digest": {
+        "en": ["2 of your integrations still need you", "For 3 days now", "worked again for a short while"],
+        "nl": ["2 van uw koppelingen hebben u nog steeds nodig", "Al 3 dagen", "heeft even weer gewerkt"],
+    },
+    "escalation": {
+        "en": [
+            "We have been asking Dana Example, who looks after “Acme Europe books”, since 24 November 2026,",
+            "24 November 2026, 03:17 (Amsterdam time), and it still does not work.",
+            "please do it instead, or pass this on",
+            "QuickBooks Online has stopped letting us read",
+            "Account to use: 4620816365",
+            CONNECTION,
+            "open a support ticket there with this text:",
+            "you stand in for Dana Example",
+        ],
+        "nl": [
+            "Sinds 24 november 2026, 03:17 (tijd in Amsterdam) vragen wij Dana Example",
+            "Daarom vragen wij het nu aan u",
+            "Te gebruiken account: 4620816365",
+        ],
+    },
+    "escalation_address_refused": {
+        "en": ["Dana Example looks after", "the mail server does not know the address dana@example.com"],
+        "nl": ["niet te bereiken: de mailserver kent het adres dana@example.com niet"],
+    },
+    "escalation_to_engineers": {
+        "en": ["dags/integrations.yaml names nobody as backup"],
+        "nl": ["in dags/integrations.yaml niemand (als backup) is aangewezen"],
+    },
+    "escalation_digest": {
+        "en": [
+            "2 integrations need somebody to act",
+            "We have been asking Dana Example",
+            "the mail server does not know the address dana@example.com",
+            "you stand in for the owners of these integrations",
+        ],
+        "nl": ["Actie nodig voor 2 koppelingen", "de vervanger bent van de eigenaren"],
+    },
+    "recovered": {
+        "en": [
+            "Acme Europe books works again",
+            "since 27 November 2026, 10:05 (Amsterdam time), QuickBooks Online lets us read",
+            "It had stopped on 24 November 2026, 03:15 (Amsterdam time).",
+            "There is nothing left for you to do.",
+            "you were told when it stopped working",
+        ],
+        "nl": [
+            "Acme Europe books werkt weer",
+            "Goed nieuws: sinds 27 november 2026, 10:05",
+            "U hoeft niets meer te doen.",
+        ],
+    },
+    "recovered_digest": {
+        "en": ["2 integrations work again", "“Acme Europe books” again", "“Web shop” again"],
+        "nl": ["2 koppelingen werken weer", "“Acme Europe books” weer", "“Web shop” weer"],
+    },
+    "expiring": {
+        "en": [
+            "Acme Europe books stops working on 11 December 2026",
+            "still works. On 11 December 2026 the permission that was given to us ends",
+            "it takes about 5 minutes",
+            "Works until: 11 December 2026 (14 days left)",
+            "Account to use: 4620816365",
+            CONNECTION,
+            "If something is not clear, ask the data team, data@example.com.",
+        ],
+        "nl": [
+            "Acme Europe books werkt vanaf 11 december 2026 niet meer",
+            "eindigt de toestemming die ons is gegeven",
+            "Werkt tot: 11 december 2026 (nog 14 dagen)",
+        ],
+    },
+    "expiring_password": {
+        "en": ["On 28 November 2026 the saved password expires", "(1 day left)", "set a new password"],
+        "nl": ["Op 28 november 2026 verloopt het opgeslagen wachtwoord", "(nog 1 dag)"],
+    },
+    "expiring_digest": {
+        "en": [
+            "3 of your integrations stop working soon",
+            "the saved password expires",
+            "permission",
+            "ends",
+        ],
+        "nl": ["3 van uw koppelingen werken binnenkort niet meer"],
+    },
+    "engineer_misconfigured": {
+        "en": [
+            "Since: 24 November 2026, 02:15 UTC",
+            "Integration: Web shop (shop_database)",
+            "Integration type: mysql_ssh",
+            "Connection: shop_database",
+            "What we see: The SSH server's host key is not the enrolled one.",
+            "Cause: host_key_changed, by rule default_ssh.host_key",
+            "Last time it worked: 24 November 2026, 01:15 UTC",
+            "https://airflow.example.com/prod/connections?name_pattern=shop_database",
+            "no owner was mailed",
+        ]
+    },
+    "engineer_update_failed": {
+        "en": [
+            ADVICE,
+            "Subject: Commerce Intelligence: last update was not successful (Web shop)",
+            "MBI said: “Completed with errors”",
+        ]
+    },
+    "engineer_lasting": {
+        "en": [
+            "3 checks since 24 November 2026, 02:15 UTC could not tell",
+            "Nobody else was mailed",
+            "QuickBooks Online said: “I am a teapot”",
+            "No rule of the catalogue knows this answer",
+        ]
+    },
+    "engineer_sunset": {
+        "en": [
+            "Mixpanel ends project secrets; a service account must be used by then.",
+            "On: 3 March 2027",
+            "Announced at: https://docs.mixpanel.com/reference/project-secret",
+            "Affected -------- - Web events",
+        ]
+    },
+    "engineer_many_at_once": {
+        "en": [
+            "lost within minutes of each other, from 24 November 2026, 02:15 UTC on",
+            "their owners are not mailed until 24 November 2026, 03:15 UTC",
+            "- Shop north - Shop south - Shop west",
+        ]
+    },
+    "engineer_works_again": {"en": ["The trouble is over since 27 November 2026, 09:15 UTC."]},
+    "engineer_digest": {
+        "en": [
+            "- Web shop (MySQL over SSH): the SSH server's host key is another one",
+            "Connection: shop_database",
+            "3 checks since",
+            "Announced at:",
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "locale", "facts"),
+    [(name, locale, facts) for name, told in FACTS.items() for locale, facts in told.items()],
+)
+def test_an_email_says_what_its_reader_has_to_know(name: str, locale: str, facts: list[str]) -> None:
+    text = plain(name, locale)
+    assert [fact for fact in facts if fact not in text] == []
+
+
+def test_these_are_all_the_reasons_and_kinds_there_are() -> None:
+    written_about = {note.facts.reason for view in EVERY_MAIL.values() for note in view.notices}
+    assert written_about == set(Reason)
+    assert {view.kind for view in EVERY_MAIL.values()} == set(NotificationKind)
+    assert set(FACTS) >= set(EVERY_MAIL) - {"opened_database", "opened_at_mbi", "opened_unpaid"}
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+@pytest.mark.parametrize("kind", ["opened", "reminder", "escalation"])
+def test_every_step_of_the_catalogue_is_there_in_order_and_in_the_readers_language(
+    kind: str, locale: str
+) -> None:
     steps = catalogue.load("quickbooks").model.owner_steps.for_cause(Cause.GRANT_INVALID, "airflow")
-    places = [text.find(" ".join(step.split())) for step in steps]
-    assert -1 not in places
-    assert places == sorted(places)
+    told = [f"{number}. {language(locale).gettext(step)}" for number, step in enumerate(steps, 1)]
+    assert " ".join(told) in plain(kind, locale)
+
+
+def _fragments() -> set[str]:
+    """What of the English texts no Dutch email may have."""
+    texts = [message.id for domain in ("messages", "catalogue") for message in texts_of(domain) if message.id]
+    forms = [form for text in texts for form in ([text] if isinstance(text, str) else text)]
+    pieces = [piece.strip() for form in forms for piece in re.split(r"%\(\w+\)s", in_a_line(form))]
+    return {piece for piece in pieces if len(piece) > 20}
+
+
+@pytest.mark.parametrize("name", TO_OWNERS)
+def test_nothing_of_the_english_is_left_in_a_dutch_email(name: str) -> None:
+    fragments = _fragments()
+    english, dutch = plain(name), plain(name, "nl")
+    assert any(fragment in english for fragment in fragments)
+    assert [fragment for fragment in fragments if fragment in dutch] == []
+
+
+@pytest.mark.parametrize("name", TO_OWNERS)
+def test_a_language_without_texts_reads_english(name: str) -> None:
+    assert text_of(written(name, "xx")) == text_of(written(name, "en"))
+
+
+@pytest.mark.parametrize("name", TO_ENGINEERS)
+def test_engineers_read_english_whatever_the_locale(name: str) -> None:
+    assert text_of(written(name, "nl")) == text_of(written(name, "en"))
+
+
+@pytest.mark.parametrize(
+    ("name", "locale", "subject"),
+    [
+        ("opened", "en", "Action needed: we can no longer read Acme Europe books (QuickBooks Online)"),
+        ("opened", "nl", "Actie nodig: wij kunnen Acme Europe books (QuickBooks Online) niet meer lezen"),
+        ("opened_digest", "en", "Action needed: we can no longer read 3 of your integrations"),
+        ("opened_digest", "nl", "Actie nodig: wij kunnen 3 van uw koppelingen niet meer lezen"),
+        ("reminder_digest", "en", "Reminder: we still cannot read 2 of your integrations"),
+        ("escalation_digest", "en", "Action needed: nobody has restored 2 integrations yet"),
+        ("recovered_digest", "nl", "2 koppelingen werken weer"),
+        ("expiring", "en", "Acme Europe books (QuickBooks Online) stops working on 11 December 2026"),
+        ("expiring", "nl", "Acme Europe books (QuickBooks Online) werkt vanaf 11 december 2026 niet meer"),
+        ("expiring_digest", "en", "3 of your integrations stop working soon"),
+        ("engineer_misconfigured", "en",
+         "Web shop (MySQL over SSH): the SSH server's host key is another one"),
+        ("engineer_lasting", "en",
+         "Acme Europe books (QuickBooks Online) has given no certain answer since 24 November 2026, 02:15 UTC"
+         ),
+        ("engineer_sunset", "en", "Mixpanel: something we use ends on 3 March 2027"),
+        ("engineer_many_at_once", "en", "3 integrations of Stripe were lost at once"),
+        ("engineer_works_again", "en", "Acme Europe books (QuickBooks Online) works again"),
+        ("engineer_digest", "en", "3 notices about integrations"),
+    ],
+)  # fmt: skip
+def test_the_subject_says_what_it_is_about(name: str, locale: str, subject: str) -> None:
+    assert written(name, locale)["Subject"] == subject
+
+
+@pytest.mark.parametrize("locale", LANGUAGES)
+@pytest.mark.parametrize(
+    "name", [name for name in TO_OWNERS if name.startswith(("remind", "escal", "recov"))]
+)
+def test_what_follows_an_opening_email_replies_to_it(name: str, locale: str) -> None:
+    view = in_locale(TO_OWNERS[name], locale).model_copy(update={"in_reply_to": OPENING_ID})
+    message = composed(view)
+    opening = composed(mail(OPENED_KIND, *view.notices, locale=locale))
+    assert message["In-Reply-To"] == message["References"] == OPENING_ID
+    assert message["Subject"] == f"Re: {opening['Subject']}"
+
+
+@pytest.mark.parametrize("name", ["opened", "expiring", "engineer_misconfigured"])
+def test_what_begins_a_thread_replies_to_nothing(name: str) -> None:
+    message = written(name)
+    assert "In-Reply-To" not in message
+    assert "References" not in message
+
+
+def test_a_long_message_id_goes_out_as_it_is() -> None:
+    long = f"<mbi-reauth.{'0123456789' * 6}.opened@airflow.a-long-name.example.com>"
+    sent = composed(
+        mail(NotificationKind.REMINDER, notice(Reason.STILL_LOST), in_reply_to=long, message_id=long)
+    )
+    lines = sent.as_bytes(policy=sent.policy.clone(linesep="\r\n")).split(b"\r\n")
+    for header in (b"Message-ID", b"In-Reply-To", b"References"):
+        assert header + b": " + long.encode() in lines
+
+
+@pytest.mark.parametrize("name", EVERY_MAIL)
+def test_an_email_survives_the_wire(name: str) -> None:
+    sent = written(name)
+    received = message_from_bytes(sent.as_bytes(), policy=policy.default)
+    assert received["Subject"] == sent["Subject"]
+    assert text_of(received) == text_of(sent)
+    assert text_of(received, "html") == text_of(sent, "html")
+    assert sent.as_bytes().isascii()
+
+
+def test_an_email_says_that_no_person_wrote_it_and_to_whom_it_is() -> None:
+    view = EVERY_MAIL["recovered_digest"]
+    message = composed(view)
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert [each.addr_spec for each in message["To"].addresses] == ["dana@example.com", "team@example.com"]
+    assert message["Message-ID"] == view.message_id
+    assert message["Date"].datetime is not None
+    assert "From" not in message
+
+
+def test_the_subject_never_changes_with_the_cause() -> None:
+    subjects = {
+        composed(mail(OPENED_KIND, notice(Reason.LOST, finding=finding(cause))))["Subject"]
+        for cause in WHAT_HAPPENED
+    }
+    assert subjects == {"Action needed: we can no longer read Acme Europe books (QuickBooks Online)"}
+
+
+def test_every_cause_that_needs_somebody_is_put_in_words_for_them() -> None:
+    by_verdict = {
+        verdict: {cause for cause, of in VERDICT_OF.items() if of is verdict}
+        for verdict in (Verdict.NEEDS_REAUTH, Verdict.MISCONFIGURED)
+    }
+    assert set(WHAT_HAPPENED) == by_verdict[Verdict.NEEDS_REAUTH]
+    assert set(WHAT_IS_WRONG) == by_verdict[Verdict.MISCONFIGURED]
 
 
 @pytest.mark.parametrize("subtype", ["plain", "html"])
@@ -107,16 +477,12 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype:
     model = catalogue.load("quickbooks").model
     repair = Repair(steps=["Pay the bill."], reconnect=False, minutes=15)
     steps = model.owner_steps.model_copy(update={"repair": {Cause.ACCOUNT_SUSPENDED: repair}})
-    view = notification(cause=Cause.ACCOUNT_SUSPENDED, integration={"held_by": held_by})
-    text = text_of(
-        compose(
-            view,
-            model.model_copy(update={"owner_steps": steps}),
-            contact="the data team",
-            airflow_url="https://airflow.example.com",
-        ),
-        subtype,
-    )
+    note = notice(Reason.LOST, {**BOOKS, "held_by": held_by}, finding=finding(Cause.ACCOUNT_SUSPENDED))
+
+    def type_of(_: str) -> IntegrationType:
+        return model.model_copy(update={"owner_steps": steps})
+
+    text = in_a_line(text_of(composed(mail(OPENED_KIND, note), type_of=type_of), subtype))
     assert "Pay the bill." in text
     assert "about 15 minutes" in text
     assert "you do not have to enter anything again" in text
@@ -124,7 +490,13 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype:
     assert model.docs not in text
     assert "to re-authorize it" not in text
     assert not [step for step in (*steps.airflow, *steps.mbi) if step in text]
-    assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("subtype", ["plain", "html"])
+def test_an_integration_held_by_mbi_sends_the_owner_to_mbi_and_not_to_airflow(subtype: str) -> None:
+    text = text_of(written("opened_at_mbi"), subtype)
+    assert "airflow.example.com" not in text
+    assert catalogue.load("google_adwords").model.docs in text
 
 
 @pytest.mark.parametrize(
@@ -132,50 +504,119 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype:
     [("default_mysql.login_refused", "database administrator"), ("default_ssh.login_refused", "SSH server")],
 )
 def test_the_owner_hears_whether_the_database_or_the_ssh_server_refused(rule: str, told: str) -> None:
-    view = notification(cause=Cause.CREDENTIALS_REJECTED, rule=rule, integration={"type": "mysql_ssh"})
-    first = re.search(r"^1\. .*", text_of(composed(view), "plain"), re.MULTILINE)
+    refused = finding(Cause.CREDENTIALS_REJECTED, rule=rule)
+    text = text_of(composed(mail(OPENED_KIND, notice(Reason.LOST, SHOP, finding=refused))))
+    first = re.search(r"^1\. (.*\n)+?2\.", text, re.MULTILINE)
     assert first is not None
-    assert told in first[0]
+    assert told in in_a_line(first[0])
 
 
-def test_the_subject_names_the_integration_and_never_changes_with_the_cause() -> None:
-    subjects = {composed(notification(cause=cause))["Subject"] for cause in WHAT_HAPPENED}
-    assert subjects == {"Action needed: re-authorize Acme Europe books (QuickBooks Online)"}
+def test_a_login_that_leads_to_another_account_is_told_as_that() -> None:
+    elsewhere = finding(Cause.ACCOUNT_UNLINKED, rule="quickbooks.account", account="99", vendor_words=None)
+    text = in_a_line(text_of(composed(mail(OPENED_KIND, notice(Reason.LOST, finding=elsewhere)))))
+    assert "the login we use leads to another account" in text
+    assert "Account to use: 4620816365 Account it leads to: 99" in text
 
 
-def test_the_message_id_is_the_notifications_own() -> None:
-    assert composed(notification())["Message-ID"] == "<mbi-reauth.42.opened@airflow.example.com>"
+def test_a_reminder_tells_of_the_newest_refusal() -> None:
+    rejected = finding(Cause.CREDENTIALS_REJECTED, vendor_words="Wrong key")
+    note = notice(Reason.REPLACEMENT_REFUSED, facts={"finding": rejected})
+    text = in_a_line(text_of(composed(mail(NotificationKind.REMINDER, note))))
+    assert "the saved password or key is no longer accepted" in text
+    assert 'What it says: "Wrong key"' in text
+    assert "Token revoked" not in text
 
 
-def test_an_integration_held_by_mbi_sends_the_owner_to_mbi_and_not_to_airflow() -> None:
-    message = composed(notification(integration={"held_by": "mbi"}))
-    for subtype in ("plain", "html"):
-        text = text_of(message, subtype)
-        assert "airflow.example.com" not in text
-        assert "Manage Data" in text
-        assert catalogue.load("quickbooks").model.docs in text
+def test_a_connection_of_any_name_is_found_on_its_page() -> None:
+    entry = {**BOOKS, "conn_id": "a/b?c&d=<e>"}
+    links = page_of(composed(mail(OPENED_KIND, notice(Reason.LOST, entry)))).links
+    assert links == {"Open the connection": f"{AIRFLOW}/connections?name_pattern=a%2Fb%3Fc%26d%3D%3Ce%3E"}
 
 
-def test_what_the_vendor_said_cannot_inject_html() -> None:
-    page = text_of(composed(notification(vendor_words="<script>alert(1)</script>")), "html")
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+def test_a_recovery_says_what_was_lost_and_nothing_of_the_proof() -> None:
+    text = plain("recovered")
+    assert "What to do" not in text
+    assert "support ticket" not in text
 
 
-def test_a_label_with_line_breaks_cannot_inject_headers() -> None:
-    message = composed(notification(integration={"name": "Books\r\nBcc: other@example.com"}))
-    assert message["Bcc"] is None
-    assert message["Subject"].startswith("Action needed: re-authorize Books Bcc:")
+def test_stopped_tasks_of_one_run_are_one_waiting_run() -> None:
+    stopped = runs("extract_books/r1/0", "extract_books/r1/1", "extract_books/r2/0")
+    view = mail(OPENED_KIND, notice(Reason.LOST, runs=stopped))
+    assert "extract_books (2 runs)" in text_of(composed(view))
 
 
-def test_mapped_gates_of_one_run_are_one_waiting_run() -> None:
-    view = notification(
-        runs=[("extract_books", "r1", 0), ("extract_books", "r1", 1), ("extract_books", "r2", 0)]
-    )
-    assert "extract_books (2 runs)" in text_of(composed(view), "plain")
+@pytest.mark.parametrize(("locale", "more"), [("en", "and 2 more"), ("nl", "en nog 2")])
+def test_of_many_waiting_dags_only_some_are_named(locale: str, more: str) -> None:
+    stopped = runs(*(f"extract_{number:02}/r1" for number in range(12)))
+    view = mail(OPENED_KIND, notice(Reason.LOST, runs=stopped), locale=locale)
+    text = in_a_line(text_of(composed(view)))
+    assert "extract_09" in text
+    assert "extract_10" not in text
+    assert more in text
 
 
-def test_every_cause_that_needs_an_owner_is_put_in_words_for_them() -> None:
-    assert set(WHAT_HAPPENED) == {
-        cause for cause, verdict in VERDICT_OF.items() if verdict is Verdict.NEEDS_REAUTH
-    }
+def test_of_many_integrations_lost_at_once_only_some_are_named() -> None:
+    names = tuple(f"Shop {number:02}" for number in range(60))
+    note = for_engineers(Reason.MANY_AT_ONCE, None, "stripe", affected=names, since=OPENED)
+    message = composed(mail(NotificationKind.ENGINEER, note))
+    text = in_a_line(text_of(message))
+    assert message["Subject"] == "60 integrations of Stripe were lost at once"
+    assert "Shop 49" in text
+    assert "Shop 50" not in text
+    assert "and 10 more" in text
+
+
+def test_an_owner_without_a_time_zone_reads_utc() -> None:
+    entry = {**BOOKS, "owner": {name: value for name, value in OWNER.items() if name != "time_zone"}}
+    text = text_of(composed(mail(OPENED_KIND, notice(Reason.LOST, entry))))
+    assert "Not working since: 24 November 2026, 02:15 UTC" in text
+
+
+def test_the_day_of_an_expiry_is_the_owners_day() -> None:
+    entry = {**ADS, "owner": {**OWNER, "time_zone": "Pacific/Auckland"}}
+    subjects = [
+        composed(mail(NotificationKind.EXPIRING, warning(given, days=14)))["Subject"]
+        for given in (ADS, entry)
+    ]
+    assert "11 December 2026" in subjects[0]
+    assert "11 December 2026" in subjects[1]
+    late = warning(entry).facts.model_copy(update={"expires_at": OPENED.replace(hour=12, minute=30)})
+    note = warning(entry).model_copy(update={"facts": late})
+    assert "25 November 2026" in composed(mail(NotificationKind.EXPIRING, note))["Subject"]
+
+
+def test_a_reminder_of_the_first_day_does_not_speak_of_no_days() -> None:
+    view = mail(NotificationKind.REMINDER, notice(Reason.STILL_LOST))
+    text = text_of(composed(view, now=OPENED))
+    assert "0 days" not in text
+    assert "has stopped letting us read" in text
+
+
+def test_whom_to_ask_is_translated_where_nobody_is_named() -> None:
+    view = in_locale(EVERY_MAIL["opened"], "nl")
+    assert "Vraag het aan uw datateam." in in_a_line(text_of(composed(view, contact="your data team")))
+
+
+def test_a_notice_about_a_whole_type_is_no_email_to_an_owner() -> None:
+    note = for_engineers(Reason.SUNSET, None, "mixpanel")
+    with pytest.raises(ValueError, match="no single integration"):
+        composed(mail(OPENED_KIND, note))
+
+
+def test_what_has_ended_is_told_as_past() -> None:
+    view = EVERY_MAIL["engineer_sunset"]
+    later = OPENED.replace(year=2027, month=3, day=3)
+    assert composed(view, now=later)["Subject"] == "Mixpanel: something we use ended on 3 March 2027"
+
+
+def test_an_error_of_the_catalogue_is_passed_on() -> None:
+    def type_of(_: str) -> IntegrationType:
+        raise catalogue.CatalogueError("There is no integration type 'quickbooks'")
+
+    with pytest.raises(catalogue.CatalogueError):
+        composed(EVERY_MAIL["opened"], type_of=type_of)
+
+
+def test_the_vendors_words_about_a_database_reach_the_owner() -> None:
+    text = in_a_line(text_of(composed(mail(OPENED_KIND, notice(Reason.LOST, SHOP, finding=KEY_ROLLED)))))
+    assert "“Access denied for user 'magentobi'@'192.0.2.7' (using password: YES)”" in text
