@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-# What the overview says of each; `check` and `doctor` import Airflow, which takes seconds.
+# What the overview says of each; all but `classify` import Airflow, which takes seconds.
 _SUBCOMMANDS = {
     "classify": "judge evidence given as JSON lines on standard input",
     "check": "check one integration now, as the gate would",
     "doctor": "say what of the set-up is missing, and how to mend it",
+    "shadow": "list what gates in shadow mode would have stopped",
 }
 
 
@@ -21,7 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog="mbi-reauth", description="Authorization checks of integrations.")
-    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="{classify,check,doctor}")
+    subparsers = parser.add_subparsers(
+        dest="subcommand", required=True, metavar=f"{{{','.join(_SUBCOMMANDS)}}}"
+    )
     command: Any = None
     for name, summary in _SUBCOMMANDS.items():
         if name == chosen:

@@ -65,10 +65,10 @@ class GateOptions(TypedDict, total=False):
     party gives no answer: proceed (default) or wait. ``on_indeterminate``: nobody mapped the answer: proceed
     (default), wait or fail. ``on_misconfigured``: our own set-up is wrong, or MBI does not keep up where the
     registry names an ``mbi_signal``: fail (default) or proceed.
-    ``shadow``: say what would be done, do and report nothing. ``max_age``: trust a proof this many seconds
-    old. ``deferrable`` (default true): check in the triggerer, without a worker slot; else ``mode`` is the
-    sensor's. ``poke_interval``, ``timeout``: seconds between two checks while waiting, and until waiting
-    ends: the gate then fails, or with ``soft_fail`` is skipped.
+    ``shadow``: say in the log what would be done, have it counted, do nothing. ``max_age``: trust a proof
+    this many seconds old. ``deferrable`` (default true): check in the triggerer, without a worker slot; else
+    ``mode`` is the sensor's. ``poke_interval``, ``timeout``: seconds between two checks while waiting, and
+    until waiting ends: the gate then fails, or with ``soft_fail`` is skipped.
     """
 
     on_blocked: Literal["skip", "wait", "fail"]

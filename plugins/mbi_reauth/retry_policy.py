@@ -14,6 +14,7 @@ from pathlib import Path
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 
+from mbi_reauth import settings
 from mbi_reauth.api.datamodels import FindingReport, RunReference
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.gate import GateFinding
@@ -37,7 +38,7 @@ class AuthorizationRetryPolicy(RetryPolicy):
 
     :param integration: an id of the registry, or an entry of it
     :param registry: the registry's path; default: Airflow's configuration, else the one of the DAGs folder
-    :param shadow: only say in the log what would be done
+    :param shadow: only say in the log, and have it counted, what would be done
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AuthorizationRetryPolicy(RetryPolicy):
 
     def _is_refusal(self, exception: BaseException) -> bool:
         """Tell whether a check is worth its while: the answer may be about the credential."""
-        from mbi_reauth import catalogue, settings
+        from mbi_reauth import catalogue
         from mbi_reauth.probes.raised import told_by
 
         judge = catalogue.load(self.integration.type, folder=settings.catalogue_folder()).classify
@@ -74,11 +75,14 @@ class AuthorizationRetryPolicy(RetryPolicy):
 
     async def _decide(self, run: RunReference) -> RetryDecision:
         from mbi_reauth.hooks.api import ApiError
+        from mbi_reauth.notifications.sending import tell_owners
 
         log.info("%s refused while extracting; checking it", self.integration.full_label)
-        found = await self._check()
-        if not found.blocks or self.shadow:
-            log.info("The task's own retries decide%s", " (shadow mode)" if found.blocks else "")
+        shadow = self.shadow or settings.shadow()
+        found = await self._check(run, shadow=shadow)
+        if not found.blocks or shadow:
+            instead = " (shadow mode; otherwise there would be none)" if found.blocks else ""
+            log.info("The task's own retries decide%s", instead)
             return RetryDecision.default()
         try:
             await self._record(_report(found, run))
@@ -86,15 +90,20 @@ class AuthorizationRetryPolicy(RetryPolicy):
             # A run that nobody knows of would never be resumed.
             log.warning("The lost authorization could not be recorded; the retries go on. %s", error)
             return RetryDecision.default()
-        await _tell_owner(found, run)
+        await tell_owners([found], run=run)
         return RetryDecision.fail(f"{found.sentence} Retries are of no use until that is put right.")
 
-    async def _check(self) -> GateFinding:
+    async def _check(self, run: RunReference, *, shadow: bool) -> GateFinding:
         """Check as a gate does, but without the run: it is stopped only if the refusal is certain."""
         from mbi_reauth.hooks.connections import AirflowConnections
         from mbi_reauth.round import Round
 
-        checks = Round(connections=AirflowConnections(), max_age=0, report=not self.shadow)
+        checks = Round(
+            connections=AirflowConnections(),
+            max_age=0,
+            report=not self.shadow,
+            would_block=run if shadow else None,
+        )
         return (await checks.findings([self.integration]))[self.integration.id]
 
     async def _record(self, report: FindingReport) -> None:
@@ -117,20 +126,3 @@ def _report(found: GateFinding, run: RunReference) -> FindingReport:
         credential_version=found.credential_version,
         blocked_run=run,
     )
-
-
-async def _tell_owner(found: GateFinding, run: RunReference) -> None:
-    """Send the email that is due; whatever prevents it, it stays due, and the next blocked gate sends it."""
-    from mbi_reauth.catalogue import CatalogueError
-    from mbi_reauth.hooks.api import ApiError
-    from mbi_reauth.notifications.sending import NotSentError, tell_owner
-
-    try:
-        told = await tell_owner(found, run=run)
-    except (NotSentError, ApiError, CatalogueError) as error:
-        log.warning("The owner is not told yet, and will be by the next run that is stopped. %s", error)
-    except Exception:
-        # As a gate: a fault of this plugin decides nothing about the task.
-        log.exception("The owner of %s is not told yet", found.integration.id)
-    else:
-        log.info("%s", told.reason)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbi_reauth.api.datamodels import FindingReceipt, RunReference
+from mbi_reauth import settings
+from mbi_reauth.api.datamodels import FindingReceipt, FindingReport, RunReference
 from mbi_reauth.check import AirflowConnections, Checked, Checker, Connections, Probe
 from mbi_reauth.core.gate import GateFinding, GatePolicy, confirmed_by
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Certainty, Finding, Verdict
-from mbi_reauth.hooks.api import ReauthApiHook
+from mbi_reauth.hooks.api import ApiError, ReauthApiHook
 from mbi_reauth.probes.integration import probe
+
+log = logging.getLogger(__name__)
 
 
 def run_reference(ti: Any, *, task_id: str | None = None) -> RunReference:
@@ -27,12 +31,18 @@ def run_reference(ti: Any, *, task_id: str | None = None) -> RunReference:
     )
 
 
+def in_force(policy: GatePolicy) -> GatePolicy:
+    """Return a gate's policy as it is when the gate runs: the whole plugin may be in shadow mode."""
+    return policy.model_copy(update={"shadow": policy.shadow or settings.shadow()})
+
+
 @dataclass(frozen=True)
 class Round:
     """How to check: the app, the credentials, the age in seconds at which a proof needs renewing.
 
     ``seen`` remembers each integration's first ambiguous refusal between rounds, for when the app cannot.
-    ``blocked_run`` is the gate that a refusal stops; a gate in shadow mode stops nothing and reports nothing.
+    ``blocked_run`` is the gate that a refusal stops, ``would_block`` the one that it would stop without
+    shadow mode. ``report``: tell the app each finding, which a gate that has shadow mode of its own does not.
     ``patient`` and ``probe`` are as in :class:`mbi_reauth.check.Checker`.
     """
 
@@ -40,6 +50,7 @@ class Round:
     api: ReauthApiHook | None = field(default_factory=ReauthApiHook)
     max_age: float = 60
     blocked_run: RunReference | None = None
+    would_block: RunReference | None = None
     report: bool = True
     seen: MutableMapping[str, Finding] = field(default_factory=dict)
     patient: bool = False
@@ -50,10 +61,13 @@ class Round:
         cls, policy: GatePolicy, ti: Any, *, max_age: float, seen: MutableMapping[str, Finding]
     ) -> Round:
         """Check as the gate of this policy does; ``ti`` is its task instance, None where it is not known."""
+        run = run_reference(ti) if ti is not None else None
+        now = in_force(policy)
         return cls(
             connections=AirflowConnections(),
             max_age=max_age,
-            blocked_run=run_reference(ti) if policy.stops and ti is not None else None,
+            blocked_run=run if now.stops else None,
+            would_block=run if now.shadow else None,
             report=not policy.shadow,
             seen=seen,
         )
@@ -61,7 +75,31 @@ class Round:
     async def findings(self, integrations: Sequence[Integration]) -> dict[str, GateFinding]:
         """Check all of them concurrently; what goes wrong is in the findings, nothing is raised for it."""
         found = await asyncio.gather(*(self._finding(integration) for integration in integrations))
+        await asyncio.gather(*(self._count(result) for result in found))
         return {result.integration.id: result for result in found}
+
+    async def _count(self, found: GateFinding) -> None:
+        """Have it counted that a run would have been stopped; whatever prevents that stops nobody.
+
+        A refusal that is not certain here counts where the app knows the incident to be confirmed: in shadow
+        mode there is no second look.
+        """
+        if not (self.would_block and self.api and found.finding.verdict is Verdict.NEEDS_REAUTH):
+            return
+        report = FindingReport(
+            integration=found.integration,
+            finding=found.finding,
+            credential_version=found.credential_version,
+            blocked_run=self.would_block,
+            shadow=True,
+        )
+        try:
+            await self.api.report(report)
+        except ApiError as error:
+            log.warning("What shadow mode would have done is not counted. %s", error)
+        except Exception:
+            # A fault of this plugin must not stop anybody's DAG.
+            log.exception("What shadow mode would have done is not counted")
 
     async def _finding(self, integration: Integration) -> GateFinding:
         checked = await self._check(integration)
@@ -84,16 +122,19 @@ class Round:
         )
 
     def _refusal(self, integration: Integration, checked: Checked) -> Finding | None:
-        """Return a refusal as sure as it has become: a second ambiguous one makes it explicit."""
-        finding = checked.finding
+        """Return a refusal as sure as it has become: a second ambiguous one makes it explicit.
+
+        Where the app has taken the report, it says which it is: it knows whether both were of one credential.
+        """
+        finding, receipt = checked.finding, checked.receipt
         if finding.verdict is not Verdict.NEEDS_REAUTH:
             self.seen.pop(integration.id, None)
             return None
-        incident = checked.receipt.incident if checked.receipt else None
-        known = incident is not None and incident.confirmed_at is not None
-        if known or confirmed_by(self.seen.setdefault(integration.id, finding), finding):
-            return finding.model_copy(update={"certainty": Certainty.EXPLICIT})
-        return finding
+        sure = confirmed_by(self.seen.setdefault(integration.id, finding), finding)
+        if receipt is not None:
+            known = receipt.incident is not None and receipt.incident.confirmed_at is not None
+            sure = known or (sure and not receipt.accepted)
+        return finding.model_copy(update={"certainty": Certainty.EXPLICIT}) if sure else finding
 
 
 def _outdated(receipt: FindingReceipt) -> bool:

@@ -8,7 +8,6 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from mbi_reauth import catalogue, settings
@@ -16,20 +15,21 @@ from mbi_reauth.api.datamodels import RunReference
 from mbi_reauth.catalogue.model import HttpProbe
 from mbi_reauth.check import AirflowConnections, Connections, Probe
 from mbi_reauth.core.evidence import Evidence
-from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.registry import Registry
 from mbi_reauth.core.sweep import (
     EMAILS,
+    EMAILS_REFUSED,
     EMAILS_UNSENT,
     FAULTS,
     INTEGRATIONS,
+    OUTBOX_AWAY,
     PROBES,
     WITHOUT_APP,
     shards,
 )
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
-from mbi_reauth.notifications.sending import NotSentError, Told, tell_owner
+from mbi_reauth.notifications.sending import Deliver, send_due
 from mbi_reauth.probes.credential import Credential
 from mbi_reauth.probes.integration import Subject, probe
 from mbi_reauth.probes.template import Templates
@@ -38,6 +38,8 @@ from mbi_reauth.round import Round
 log = logging.getLogger(__name__)
 
 _PROGRESS_LINES = 10
+_NOBODY_TO_WRITE_TO = "[mbi_reauth] engineer_email"
+"""What the app names where an email waits because there is no address for it."""
 
 
 def plan(registry: Registry, *, shard_size: int) -> list[list[str]]:
@@ -87,29 +89,18 @@ class Limits:
         )
 
 
-class Tell(Protocol):
-    """Tells an owner, once (:func:`mbi_reauth.notifications.sending.tell_owner`)."""
-
-    def __call__(
-        self, found: GateFinding, *, run: RunReference, stopped: bool, api: ReauthApiHook | None
-    ) -> Awaitable[Told]:
-        """Send what is due, or say why nothing is."""
-
-
 @dataclass(frozen=True)
 class Sweep:
-    """Checks the integrations of one shard side by side, and tells the owners of lost authorizations.
+    """Checks the integrations of one shard side by side, and reports what it finds.
 
-    ``run`` is the shard's task instance. ``max_age``: seconds for which a proof, be it a gate's, is trusted.
+    ``max_age``: seconds for which a proof, be it a gate's, is trusted.
     """
 
-    run: RunReference
     limits: Limits = field(default_factory=Limits.of_settings)
     max_age: float = field(default_factory=settings.max_age)
     api: ReauthApiHook = field(default_factory=lambda: ReauthApiHook(connections=_ReadOnce()))
     connections: Connections = field(default_factory=AirflowConnections)
     probe: Probe = probe
-    tell: Tell = tell_owner
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def shard(self, integrations: Sequence[Integration]) -> dict[str, int]:
@@ -148,23 +139,6 @@ class Sweep:
         counts[found.finding.verdict.value] += 1
         if found.credential_version is None:
             counts[WITHOUT_APP] += 1
-        if found.blocks:
-            await self._tell(found, counts)
-
-    async def _tell(self, found: GateFinding, counts: Counter[str]) -> None:
-        try:
-            told = await self.tell(found, run=self.run, stopped=False, api=self.api)
-        except (NotSentError, ApiError, catalogue.CatalogueError) as error:
-            log.warning("The owner is not told yet, and will be by the next sweep. %s", error)
-            counts[EMAILS_UNSENT] += 1
-        except Exception:
-            # As above.
-            log.exception("The owner of %s is not told yet", found.integration.full_label)
-            counts[EMAILS_UNSENT] += 1
-        else:
-            log.info("%s", told.reason)
-            if told.recipient:
-                counts[EMAILS] += 1
 
 
 class _ReadOnce:
@@ -194,6 +168,46 @@ class _PacedProbe:
         async with self._turns[host_of(subject)]:
             self._counts[PROBES] += 1
             return await self._ask(subject, access_token=access_token, timeout=timeout)
+
+
+async def serve(
+    run: RunReference, *, api: ReauthApiHook | None = None, deliver: Deliver | None = None
+) -> dict[str, int]:
+    """Send every email that is due, once all shards have reported; whatever goes wrong is in the log.
+
+    :param run: the task instance that sends
+    :return: how many emails of each kind were sent, how many were not; see :mod:`mbi_reauth.core.sweep`
+    """
+    api = api or ReauthApiHook(connections=_ReadOnce())
+    try:
+        sent = await send_due(api=api, run=run, serving=True, deliver=deliver)
+    except ApiError as error:
+        log.warning("What is due is not known. %s", error)
+        return {OUTBOX_AWAY: 1}
+    for mail in sent.mails:
+        log.info("%s", mail)
+    for sentence in sent.unsent:
+        log.error("Not sent: %s", sentence)
+    unaddressed = _NOBODY_TO_WRITE_TO in sent.reason
+    log.log(logging.WARNING if unaddressed else logging.INFO, "Nothing more to send: %s", sent.reason)
+    counts = Counter(EMAILS.format(mail.kind.value) for mail in sent.mails)
+    counts += Counter({EMAILS_UNSENT: len(sent.unsent), EMAILS_REFUSED: len(sent.refused)})
+    log.info("%s", in_words(counts) or "no emails")
+    await _tell_of_shadow(api)
+    return dict(counts)
+
+
+async def _tell_of_shadow(api: ReauthApiHook) -> None:
+    try:
+        shadow = await api.would_block()
+    except ApiError as error:
+        log.warning("What shadow mode would have done is not known. %s", error)
+        return
+    if shadow.would_block:
+        runs = sum(each.runs for each in shadow.would_block)
+        log.info(
+            "Shadow mode would have stopped %d runs so far; `python -m mbi_reauth shadow` lists them", runs
+        )
 
 
 def in_words(counts: Counter[str] | dict[str, int]) -> str:

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from demo import connections
 from demo.mailbox import Mailbox
@@ -14,6 +11,7 @@ from demo.source_database import SourceDatabase
 from mbi_reauth.api.app import create_app
 from tests.metadata_db import airflow, connected_to, empty, put_connection
 from tests.postgresql import PASSWORD, create_database
+from tests.served import served
 
 
 @pytest.fixture(scope="session")
@@ -47,14 +45,8 @@ def metadata_db(migrated: str) -> str:
 @pytest.fixture
 def app_port(metadata_db: str) -> Iterator[int]:
     """The plugin's app, over HTTP; the port where it listens."""
-    server = uvicorn.Server(uvicorn.Config(create_app(), host="127.0.0.1", port=0, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join()
+    with served(create_app()) as port:
+        yield port
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,25 @@ from demo.third_party import Switch, ThirdParty
 from tests.mbi import CLIENT_ID, EXPORT_KEY, Mbi, a_job, mbi_server
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-LOST = ("lost", "lost_mapped", "lost_failing", "lost_waiting", "lost_shadow")
-Outcome = tuple[dict[str, Any], list[Any]]
+LOST = ("lost", "lost_mapped", "lost_failing", "lost_waiting", "lost_shadow", "lost_later")
+IN_SHADOW = ("lost_shadow", "lost_later")
 GATE, EMAIL = "check_authorization", "needs_reauth.email_owner"
+
+ENDS = {
+    "one_healthy": ("success", "success", "skipped"),
+    "one_lost": ("skipped", "skipped", "success"),
+    "classic": ("success", "success", "skipped"),
+    "setup_healthy": ("success", "success", "skipped"),
+    "setup_lost": ("skipped", "skipped", "skipped"),
+    "outage": ("success", "success", "skipped"),
+    "behind_mbi": ("failed", "upstream_failed", "skipped"),
+    "behind_mbi_proceeds": ("success", "success", "skipped"),
+    "misconfigured": ("failed", "upstream_failed", "skipped"),
+    "fails": ("failed", "upstream_failed", "success"),
+    "waits": ("failed", "upstream_failed", "skipped"),
+    "shadow": ("success", "success", "skipped"),
+}
+"""How the gate, the tasks of the extraction, and the email of each DAG end."""
 
 
 def registry(path: Path) -> Path:
@@ -107,9 +126,55 @@ class Airflow:
         pytest.fail("the plugin's app did not start")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the tasks of each DAG, the mails that came, and what the app remembers afterwards."""
+
+    states: dict[str, dict[str, str]]
+    mails: list[Any]
+    output: str
+    would_block: list[tuple[str, str, str]]
+    blocked: list[str]
+    incidents: list[str]
+
+
+@dataclass
+class Scene:
+    airflow: Airflow
+    home: Path
+    mailbox: Mailbox
+
+    def run(self, *dag_ids: str, **settings: str) -> Outcome:
+        """Run DAGs once, with these settings of the plugin for them and for its app."""
+        self.mailbox.clear()
+        before = dict(self.airflow.environment)
+        self.airflow.environment |= {
+            f"AIRFLOW__MBI_REAUTH__{name.upper()}": value for name, value in settings.items()
+        }
+        app = self.airflow.serve()
+        try:
+            output = self.airflow.run(str(self.airflow.dags / "gated_dags.py"), *dag_ids)
+        finally:
+            app.terminate()
+            app.wait(timeout=30)
+            self.airflow.environment = before
+        states = next(line for line in output.splitlines() if line.startswith("STATES "))
+        return Outcome(
+            json.loads(states.removeprefix("STATES ")),
+            self.mailbox.messages,
+            output,
+            self._rows("SELECT dag_id, task_id, cause FROM mbi_reauth_would_block ORDER BY dag_id"),
+            [row[0] for row in self._rows("SELECT DISTINCT dag_id FROM mbi_reauth_blocked_run")],
+            [row[0] for row in self._rows("SELECT integration_id FROM mbi_reauth_incident")],
+        )
+
+    def _rows(self, query: str) -> list[Any]:
+        with closing(sqlite3.connect(self.home / "airflow.db")) as database:
+            return database.execute(query).fetchall()
+
+
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
-    """Run every DAG of ``gated_dags.py`` once; yield the states of their tasks and the mails that came."""
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     home = tmp_path_factory.mktemp("gates") / "home"
     airflow = Airflow(home)
     with ThirdParty(access_token_lifetime=3600) as third_party, Mailbox() as mailbox, mbi_server() as mbi:
@@ -117,44 +182,30 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         stored = {**stored_connections(third_party, mailbox), "mbi_updates": mbi_updates(mbi)}
         airflow.run("-m", "airflow", "db", "migrate")
         connections.import_all(stored, home=home, environment=airflow.environment)
-        app = airflow.serve()
-        try:
-            output = airflow.run(str(airflow.dags / "gated_dags.py"))
-        finally:
-            app.terminate()
-            app.wait(timeout=30)
-        states = next(line for line in output.splitlines() if line.startswith("STATES "))
-        yield json.loads(states.removeprefix("STATES ")), mailbox.messages
+        yield Scene(airflow, home, mailbox)
 
 
-@pytest.mark.parametrize(
-    ("dag_id", "gate", "extraction", "email"),
-    [
-        ("one_healthy", "success", "success", "skipped"),
-        ("one_lost", "skipped", "skipped", "success"),
-        ("classic", "success", "success", "skipped"),
-        ("setup_healthy", "success", "success", "skipped"),
-        ("setup_lost", "skipped", "skipped", "skipped"),
-        ("outage", "success", "success", "skipped"),
-        ("behind_mbi", "failed", "upstream_failed", "skipped"),
-        ("behind_mbi_proceeds", "success", "success", "skipped"),
-        ("misconfigured", "failed", "upstream_failed", "skipped"),
-        ("fails", "failed", "upstream_failed", "success"),
-        ("waits", "failed", "upstream_failed", "skipped"),
-        ("shadow", "success", "success", "skipped"),
-    ],
-)
-def test_gate_extraction_and_email_end_as_they_should(
-    outcome: Outcome, dag_id: str, gate: str, extraction: str, email: str
-) -> None:
-    states = {task_id.partition(".")[2] or task_id: state for task_id, state in outcome[0][dag_id].items()}
-    assert states.pop(GATE) == gate
-    assert states.pop(EMAIL) == email
-    assert set(states.values()) == {extraction}
+@pytest.fixture(scope="module")
+def outcome(scene: Scene) -> Outcome:
+    """Run each DAG of ``gated_dags.py`` once, without the plugin's shadow mode."""
+    return scene.run(*ENDS, "two", "mapped", "skipped_by_its_own_upstream")
+
+
+@pytest.mark.parametrize("dag_id", ENDS)
+def test_gate_extraction_and_email_end_as_they_should(outcome: Outcome, dag_id: str) -> None:
+    assert ends(outcome.states[dag_id]) == ENDS[dag_id]
+
+
+def ends(states: dict[str, str]) -> tuple[str, str, str]:
+    """Tell how the gate, the extraction and the email ended."""
+    named = {task_id.partition(".")[2] or task_id: state for task_id, state in states.items()}
+    gate, email = named.pop(GATE), named.pop(EMAIL)
+    (extraction,) = set(named.values())
+    return gate, extraction, email
 
 
 def test_two_integrations_are_one_gate_that_either_can_close(outcome: Outcome) -> None:
-    assert outcome[0]["two"] == {
+    assert outcome.states["two"] == {
         f"healthy_and_lost.{GATE}": "skipped",
         "healthy_and_lost.extract": "skipped",
         f"healthy_and_lost.{EMAIL}": "skipped",
@@ -163,7 +214,7 @@ def test_two_integrations_are_one_gate_that_either_can_close(outcome: Outcome) -
 
 
 def test_every_instance_of_a_mapped_group_is_gated_and_one_of_them_sends_the_email(outcome: Outcome) -> None:
-    states = outcome[0]["mapped"]
+    states = outcome.states["mapped"]
     for index in (0, 1):
         assert states[f"each.lost_mapped.{GATE}[{index}]"] == "skipped"
         assert states[f"each.lost_mapped.work[{index}]"] == "skipped"
@@ -171,9 +222,40 @@ def test_every_instance_of_a_mapped_group_is_gated_and_one_of_them_sends_the_ema
 
 
 def test_a_gate_skipped_by_its_own_upstream_tells_nobody(outcome: Outcome) -> None:
-    assert set(outcome[0]["skipped_by_its_own_upstream"].values()) == {"skipped"}
+    assert set(outcome.states["skipped_by_its_own_upstream"].values()) == {"skipped"}
 
 
 def test_each_owner_of_a_lost_authorization_got_one_email_and_nobody_else_did(outcome: Outcome) -> None:
-    told = sorted(recipient for mail in outcome[1] for recipient in mail.recipients)
-    assert told == [f"{name}@example.com" for name in sorted(LOST) if name != "lost_shadow"]
+    told = sorted(recipient for mail in outcome.mails for recipient in mail.recipients)
+    assert told == [f"{name}@example.com" for name in sorted(LOST) if name not in IN_SHADOW]
+
+
+def test_a_gate_in_shadow_mode_has_only_counted_what_it_would_have_stopped(outcome: Outcome) -> None:
+    assert outcome.would_block == [("shadow", f"lost_shadow.{GATE}", "grant_revoked")]
+    assert "shadow" not in outcome.blocked
+    assert "lost_shadow" not in outcome.incidents
+    assert "Shadow mode: the extraction proceeds; otherwise it would be skipped" in outcome.output
+
+
+def test_in_the_plugins_shadow_mode_nothing_is_stopped_or_mailed_but_the_loss_is_known(
+    scene: Scene, outcome: Outcome
+) -> None:
+    names = ("plugin_shadow_fails", "plugin_shadow_skips", "plugin_shadow_waits")
+    shadowed = scene.run(*names, shadow="True")
+    assert {ends(states) for states in shadowed.states.values()} == {("success", "success", "skipped")}
+    assert shadowed.mails == []
+    counted = set(shadowed.would_block) - set(outcome.would_block)
+    assert counted == {(name, f"lost_later.{GATE}", "grant_revoked") for name in names}
+    assert set(shadowed.blocked) == set(outcome.blocked)
+    assert "lost_later" in shadowed.incidents
+
+
+def test_the_command_lists_what_shadow_mode_would_have_done(scene: Scene, outcome: Outcome) -> None:
+    app = scene.airflow.serve()
+    try:
+        listed = scene.airflow.run("-m", "mbi_reauth", "shadow")
+    finally:
+        app.terminate()
+        app.wait(timeout=30)
+    assert "lost_shadow" in listed
+    assert "grant_revoked" in listed

@@ -73,7 +73,7 @@ def all_at_once(app: AppAt) -> list[Told | NotSentError]:
 
 
 def senders(outcomes: list[Told | NotSentError]) -> list[Told]:
-    return [outcome for outcome in outcomes if isinstance(outcome, Told) and outcome.recipient]
+    return [outcome for outcome in outcomes if isinstance(outcome, Told) and outcome.recipients]
 
 
 def test_fifty_runs_blocked_at_once_send_one_email(app: AppAt, mailbox: Mailbox) -> None:

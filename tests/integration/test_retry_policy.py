@@ -6,10 +6,11 @@ The plugin's app, the mail server and the third party are real servers on loopba
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from tests.integration.test_gate_in_dags import CHECKOUT, EMAIL, GATE, Airflow
 from tests.loopback import reply, serving
 
 LOST = ("lost_session", "lost_hook", "lost_httpx", "lost_aiohttp")
-KEPT = ("ambiguous", "this_only", "outage")
+KEPT = ("ambiguous", "this_only", "outage", "shadowed")
 TRIES = 3
+KEYSHOP = CHECKOUT / "tests" / "e2e" / "integration_types" / "keyshop.yaml"
 KEY = "fake-canary-key-of"
 
 _ANSWERS = {
@@ -59,7 +61,15 @@ class Outcome:
     asked: Counter[str]
     mails: list[Any]
     blocked: list[tuple[str, str, int]]
+    would_block: list[tuple[str, str]]
     output: str
+
+
+def catalogue(folder: Path, names: Iterable[str]) -> Path:
+    folder.mkdir()
+    for name in names:
+        shutil.copyfile(KEYSHOP, folder / f"{name}.yaml")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +82,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     (airflow.dags / "gated_dags.py").unlink()
     owner = {"name": "Dana Example"}
     names = (*LOST, *KEPT, "recovers")
-    entries = {
-        name: {"type": "keyshop", "owner": {**owner, "email": f"{name}@example.com"}} for name in names
-    }
+    # Each of a type of its own: all at once, they would be an outage.
+    entries = {name: {"type": name, "owner": {**owner, "email": f"{name}@example.com"}} for name in names}
     (home / "integrations.yaml").write_text(yaml.safe_dump({"integrations": entries}))
-    types = CHECKOUT / "tests" / "e2e" / "integration_types"
-    airflow.environment["AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER"] = str(types)
+    airflow.environment["AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER"] = str(catalogue(home / "types", names))
     shop = Shop()
     with serving(shop) as loopback, Mailbox() as mailbox:
         stored: dict[str, connections.Connection] = {
@@ -98,8 +106,14 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             blocked = database.execute(
                 "SELECT dag_id, task_id, try_number FROM mbi_reauth_blocked_run ORDER BY dag_id"
             ).fetchall()
+            would_block = database.execute("SELECT dag_id, task_id FROM mbi_reauth_would_block").fetchall()
         yield Outcome(
-            json.loads(states.removeprefix("STATES ")), shop.asked, mailbox.messages, blocked, output
+            states=json.loads(states.removeprefix("STATES ")),
+            asked=shop.asked,
+            mails=mailbox.messages,
+            blocked=blocked,
+            would_block=would_block,
+            output=output,
         )
 
 
@@ -123,6 +137,10 @@ def test_each_failed_extraction_is_owed_a_resume_and_its_owner_got_one_mail(outc
 def test_all_retries_are_made_where_no_check_is_certain(outcome: Outcome, name: str) -> None:
     assert outcome.states[name][f"{name}.extract"] == "failed"
     assert outcome.asked[f"{name}/orders"] == TRIES
+
+
+def test_in_shadow_mode_it_is_only_counted_that_the_retries_would_have_ended(outcome: Outcome) -> None:
+    assert outcome.would_block == [("shadowed", "shadowed.extract")]
 
 
 def test_an_outage_is_not_checked_and_a_retry_gets_over_it(outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,9 @@ from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.verdict import Cause, Finding
 from mbi_reauth.extraction.errors import ExtractionError, RefusedError
 from mbi_reauth.hooks.api import ApiUnavailableError
-from mbi_reauth.notifications.sending import NotSentError, Told
+from mbi_reauth.notifications.sending import Told
 from mbi_reauth.retry_policy import AuthorizationRetryPolicy
+from mbi_reauth.round import Round
 from tests.checking import NOON, an_integration
 
 SHOP = an_integration(type="zendesk")
@@ -41,11 +43,12 @@ class Rehearsal(AuthorizationRetryPolicy):
     def __init__(self, check: GateFinding = LOST, *, shadow: bool = False, app_is_away: bool = False) -> None:
         super().__init__(SHOP, shadow=shadow)
         self.check, self.app_is_away = check, app_is_away
-        self.checks = 0
+        self.checks: list[bool] = []
         self.recorded: list[FindingReport] = []
 
-    async def _check(self) -> GateFinding:
-        self.checks += 1
+    async def _check(self, run: RunReference, *, shadow: bool) -> GateFinding:
+        assert run == RUN
+        self.checks.append(shadow)
         return self.check
 
     async def _record(self, report: FindingReport) -> None:
@@ -56,22 +59,20 @@ class Rehearsal(AuthorizationRetryPolicy):
 
 @dataclass
 class Owners:
-    """Whom the policy has told; refuses while there is an ``error``."""
+    """Whom the policy has told; nothing can be sent while they are ``unreachable``."""
 
     told: list[RunReference] = field(default_factory=list)
-    error: Exception | None = None
+    unreachable: bool = False
 
-    async def tell(self, finding: GateFinding, *, run: RunReference) -> Told:
-        if self.error:
-            raise self.error
+    async def tell(self, findings: Sequence[GateFinding], *, run: RunReference) -> dict[str, Told]:
         self.told.append(run)
-        return Told("dana@example.com", f"{finding.integration.id}: sent to dana@example.com")
+        return {each.integration.id: Told((), "told", failed=self.unreachable) for each in findings}
 
 
 @pytest.fixture(autouse=True)
 def owners(monkeypatch: pytest.MonkeyPatch) -> Owners:
     owners = Owners()
-    monkeypatch.setattr("mbi_reauth.notifications.sending.tell_owner", owners.tell)
+    monkeypatch.setattr("mbi_reauth.notifications.sending.tell_owners", owners.tell)
     return owners
 
 
@@ -114,7 +115,7 @@ def test_the_token_endpoint_s_refusal_is_one_too_in_code_that_refreshes_by_itsel
     policy = Rehearsal()
     policy.integration = an_integration(type="quickbooks")
     decide(policy, an_answer(400, {"error": "invalid_grant"}))
-    assert policy.checks == 1
+    assert len(policy.checks) == 1
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_a_refusal_that_no_check_confirms_leaves_the_retries_alone(
 ) -> None:
     policy = Rehearsal(check)
     assert decide(policy, REFUSED) == RetryDecision.default()
-    assert (policy.checks, policy.recorded, owners.told) == (1, [], [])
+    assert (policy.checks, policy.recorded, owners.told) == ([False], [], [])
 
 
 @pytest.mark.parametrize(
@@ -152,17 +153,39 @@ def test_a_refusal_that_no_check_confirms_leaves_the_retries_alone(
 def test_what_is_no_refusal_is_not_even_checked(error: BaseException) -> None:
     policy = Rehearsal()
     assert decide(policy, error) == RetryDecision.default()
-    assert policy.checks == 0
+    assert policy.checks == []
 
 
+@pytest.mark.parametrize("whole_plugin", [True, False])
 def test_in_shadow_mode_nothing_is_stopped_recorded_or_told(
-    owners: Owners, caplog: pytest.LogCaptureFixture
+    owners: Owners, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, *, whole_plugin: bool
 ) -> None:
-    policy = Rehearsal(shadow=True)
+    policy = Rehearsal(shadow=not whole_plugin)
+    if whole_plugin:
+        monkeypatch.setenv("AIRFLOW__MBI_REAUTH__SHADOW", "True")
     with caplog.at_level("INFO", logger="mbi_reauth"):
         assert decide(policy, REFUSED) == RetryDecision.default()
-    assert (policy.recorded, owners.told) == ([], [])
+    assert (policy.checks, policy.recorded, owners.told) == ([True], [], [])
     assert "shadow mode" in caplog.text
+
+
+@pytest.mark.parametrize("whole_plugin", [True, False])
+def test_in_shadow_mode_it_is_counted_that_the_run_would_have_been_stopped(
+    monkeypatch: pytest.MonkeyPatch, *, whole_plugin: bool
+) -> None:
+    if whole_plugin:
+        monkeypatch.setenv("AIRFLOW__MBI_REAUTH__SHADOW", "True")
+    rounds: list[Round] = []
+
+    async def findings(self: Round, _: object) -> dict[str, GateFinding]:
+        rounds.append(self)
+        return {"shop": LOST}
+
+    monkeypatch.setattr(Round, "findings", findings)
+    assert decide(AuthorizationRetryPolicy(SHOP, shadow=not whole_plugin), REFUSED) == RetryDecision.default()
+    assert [(each.would_block, each.report, each.blocked_run) for each in rounds] == [
+        (RUN, whole_plugin, None)
+    ]
 
 
 def test_a_run_that_cannot_be_recorded_keeps_its_retries_since_nobody_would_resume_it(owners: Owners) -> None:
@@ -170,11 +193,8 @@ def test_a_run_that_cannot_be_recorded_keeps_its_retries_since_nobody_would_resu
     assert owners.told == []
 
 
-@pytest.mark.parametrize("error", [NotSentError("shop: the mail server is down"), ZeroDivisionError("a bug")])
-def test_a_mail_that_cannot_be_sent_changes_nothing_about_the_retries(
-    owners: Owners, error: Exception
-) -> None:
-    owners.error = error
+def test_a_mail_that_cannot_be_sent_changes_nothing_about_the_retries(owners: Owners) -> None:
+    owners.unreachable = True
     assert decide(Rehearsal(), REFUSED).action is RetryAction.FAIL
 
 
@@ -190,4 +210,4 @@ def test_nothing_of_the_exception_is_said_since_it_may_quote_a_secret(
 def test_without_a_context_there_is_no_run_to_stop() -> None:
     policy = Rehearsal()
     assert policy.evaluate(REFUSED, try_number=1, max_tries=3) == RetryDecision.default()
-    assert policy.checks == 0
+    assert policy.checks == []

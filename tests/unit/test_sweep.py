@@ -24,23 +24,24 @@ from mbi_reauth.api.datamodels import (
     CheckResponse,
     FindingReceipt,
     FindingReport,
-    IncidentView,
     RunReference,
+    WouldBlock,
+    WouldBlockResponse,
 )
 from mbi_reauth.check import Checker
 from mbi_reauth.core.evidence import Endpoint, Evidence
-from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.notice import NotificationKind
 from mbi_reauth.core.registry import Registry
 from mbi_reauth.core.standing import rests
 from mbi_reauth.core.sweep import SweepError, shards, summed
 from mbi_reauth.core.verdict import Cause, Finding, Verdict
 from mbi_reauth.hooks.api import ApiUnavailableError, ReauthApiHook
 from mbi_reauth.hooks.connections import ConnectionNotFoundError
-from mbi_reauth.notifications.sending import NotSentError, Told
+from mbi_reauth.notifications.sending import Sent, SentMail
 from mbi_reauth.probes.credential import Credential
 from mbi_reauth.probes.integration import Subject
-from mbi_reauth.sweep import Limits, Sweep, host_of, plan
+from mbi_reauth.sweep import Limits, Sweep, host_of, plan, serve
 from tests.checking import (
     NOON,
     OAUTH,
@@ -54,7 +55,7 @@ from tests.checking import (
 
 TYPES = Path(__file__).parents[1] / "e2e" / "integration_types"
 DAGS = Path(__file__).parents[2] / "dags"
-RUN = RunReference(dag_id="mbi_authorization_sweep", run_id="r1", task_id="check_shard", map_index=0)
+RUN = RunReference(dag_id="mbi_authorization_sweep", run_id="r1", task_id="send_due")
 GOOD = Evidence(endpoint=Endpoint.PROBE, status_code=200, body={"account": "north"})
 LOST = Evidence(
     endpoint=Endpoint.PROBE, status_code=401, headers={"www-authenticate": 'Bearer error="invalid_token"'}
@@ -184,12 +185,13 @@ def test_a_refusal_of_the_token_endpoint_is_heard_while_the_api_rests() -> None:
 
 
 class App(ReauthApiHook):
-    """Knows nothing of anybody, or has seen each refusal before; or is away."""
+    """Knows nothing of anybody; or is away. ``would`` is what shadow mode would have stopped."""
 
-    def __init__(self, *, away: bool = False, saw_it_before: bool = False) -> None:
+    def __init__(self, *, away: bool = False, would: WouldBlockResponse | Exception | None = None) -> None:
         super().__init__()
         self.away = away
-        self.saw_it_before = saw_it_before
+        self.would = would or WouldBlockResponse(would_block=[])
+        self.reports: list[FindingReport] = []
 
     async def prepare(self, request: CheckRequest) -> CheckResponse:
         if self.away:
@@ -199,10 +201,13 @@ class App(ReauthApiHook):
     async def report(self, report: FindingReport) -> FindingReceipt:
         if self.away:
             raise ApiUnavailableError("the app did not answer")
-        if not self.saw_it_before:
-            return FindingReceipt(accepted=True)
-        incident = IncidentView(id="42", opened_at=NOON, confirmed_at=NOON, finding=report.finding)
-        return FindingReceipt(accepted=True, incident=incident)
+        self.reports.append(report)
+        return FindingReceipt(accepted=True)
+
+    async def would_block(self) -> WouldBlockResponse:
+        if isinstance(self.would, Exception):
+            raise self.would
+        return self.would
 
 
 @dataclass
@@ -236,28 +241,9 @@ class ThirdParties:
         return self.answers.get(name, GOOD)
 
 
-@dataclass
-class Owners:
-    """Who was told; ``fails`` are those to whom nothing can be sent."""
-
-    fails: Mapping[str, Exception] = field(default_factory=dict)
-    already: frozenset[str] = frozenset()
-    told: list[tuple[str, bool, RunReference]] = field(default_factory=list)
-
-    async def __call__(
-        self, found: GateFinding, *, run: RunReference, stopped: bool, api: ReauthApiHook | None
-    ) -> Told:
-        name = found.integration.id
-        if name in self.fails:
-            raise self.fails[name]
-        self.told.append((name, stopped, run))
-        return Told(None if name in self.already else "dana@example.com", "sent")
-
-
 def sweep(
     parties: ThirdParties,
     *names: str,
-    owners: Owners | None = None,
     limits: Limits | None = None,
     app: App | None = None,
     sleeps: list[float] | None = None,
@@ -266,19 +252,17 @@ def sweep(
         (sleeps if sleeps is not None else []).append(seconds)
 
     shard = Sweep(
-        run=RUN,
         limits=limits or Limits(spread=0),
         max_age=60,
         api=app or App(),
         connections=parties,
         probe=parties.probe,
-        tell=owners or Owners(),
         sleep=sleep,
     )
     return asyncio.run(shard.shard(shops(*names)))
 
 
-def test_verdicts_questions_and_mails_are_counted() -> None:
+def test_verdicts_and_questions_are_counted() -> None:
     parties = ThirdParties({"lost": LOST, "down": DOWN, "bare": BARE}, missing=frozenset({"none"}))
     assert sweep(parties, "good", "fine", "lost", "down", "bare", "none") == {
         "integrations": 6,
@@ -287,34 +271,16 @@ def test_verdicts_questions_and_mails_are_counted() -> None:
         "needs_reauth": 2,
         "unavailable": 1,
         "misconfigured": 1,
-        "emails": 1,
     }
 
 
-def test_the_owner_of_a_certain_loss_is_told_without_any_run_being_owed_a_resume() -> None:
-    owners = Owners()
-    sweep(ThirdParties({"lost": LOST, "bare": BARE}), "good", "lost", "bare", owners=owners)
-    assert owners.told == [("lost", False, RUN)]
-
-
-def test_a_refusal_without_a_reason_is_told_when_the_app_has_seen_it_at_an_earlier_sweep() -> None:
-    owners = Owners()
-    sweep(ThirdParties({"bare": BARE}), "bare", owners=owners, app=App(saw_it_before=True))
-    assert [name for name, *_ in owners.told] == ["bare"]
-
-
-def test_an_owner_who_has_been_told_already_counts_as_no_mail() -> None:
-    counts = sweep(ThirdParties({"lost": LOST}), "lost", owners=Owners(already=frozenset({"lost"})))
-    assert counts.get("emails", 0) == 0
-
-
-@pytest.mark.parametrize("error", [NotSentError("the mail server is down"), ZeroDivisionError()])
-def test_a_mail_that_cannot_be_sent_keeps_nobody_else_from_being_told(error: Exception) -> None:
-    parties = ThirdParties({"lost": LOST, "lost_too": LOST})
-    owners = Owners(fails={"lost": error})
-    counts = sweep(parties, "lost", "good", "lost_too", owners=owners)
-    assert [name for name, *_ in owners.told] == ["lost_too"]
-    assert (counts["emails"], counts["emails_unsent"], counts["authorized"]) == (1, 1, 1)
+def test_what_a_shard_finds_is_reported_without_any_run_being_owed_a_resume() -> None:
+    app = App()
+    sweep(ThirdParties({"lost": LOST, "bare": BARE}), "good", "lost", "bare", app=app)
+    verdicts = {report.integration.id: report.finding.verdict for report in app.reports}
+    lost = Verdict.NEEDS_REAUTH
+    assert verdicts == {"good": Verdict.AUTHORIZED, "lost": lost, "bare": lost}
+    assert {report.blocked_run for report in app.reports} == {None}
 
 
 def test_a_fault_of_one_check_keeps_nobody_else_from_being_checked(caplog: pytest.LogCaptureFixture) -> None:
@@ -367,13 +333,115 @@ def test_without_the_app_everything_is_checked_and_the_sum_is_an_error() -> None
     counts = sweep(ThirdParties({"lost": LOST}), "good", "lost", app=App(away=True))
     assert (counts["authorized"], counts["needs_reauth"]) == (1, 1)
     with pytest.raises(SweepError, match="in none of 4 checks"):
-        summed([counts, counts])
+        summed([counts, counts], {})
 
 
 def test_while_the_app_answers_anybody_the_sum_is_what_the_shards_counted() -> None:
     away, here = {"integrations": 2, "authorized": 2, "without_app": 2}, {"integrations": 1, "authorized": 1}
-    assert summed([away, here]) == {"integrations": 3, "authorized": 3, "without_app": 2}
-    assert summed([]) == {}
+    emails = {"opened_emails": 2, "emails_refused": 1}
+    assert summed([away, here], emails) == {
+        "integrations": 3,
+        "authorized": 3,
+        "without_app": 2,
+        "opened_emails": 2,
+        "emails_refused": 1,
+    }
+    assert summed([], {}) == {}
+
+
+def test_an_app_that_does_not_say_what_is_due_fails_the_sweep() -> None:
+    with pytest.raises(SweepError, match="which emails are due"):
+        summed([{"integrations": 1, "authorized": 1}], {"outbox_away": 1})
+
+
+def test_where_the_app_took_part_in_nothing_that_is_what_is_said() -> None:
+    with pytest.raises(SweepError, match="in none of 1 checks"):
+        summed([{"integrations": 1, "without_app": 1}], {"outbox_away": 1})
+
+
+OUTCOME = Sent(
+    mails=[
+        SentMail(NotificationKind.OPENED, ("dana@example.com",), ("shop", "books")),
+        SentMail(NotificationKind.OPENED, ("sam@example.com",), ("sheets",)),
+        SentMail(NotificationKind.RECOVERED, ("dana@example.com",), ("desk",)),
+    ],
+    unsent=["docs: the mailbox is full"],
+    refused=["mail: nobody of that name"],
+    reason="nothing else is due",
+)
+
+
+def serve_with(monkeypatch: pytest.MonkeyPatch, outcome: Sent | Exception, app: App) -> dict[str, int]:
+    async def send_due(**options: Any) -> Sent:
+        assert (options["run"], options["serving"], options.get("integration_id")) == (RUN, True, None)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr("mbi_reauth.sweep.send_due", send_due)
+    return asyncio.run(serve(RUN, api=app))
+
+
+def test_emails_are_counted_by_kind_and_each_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    counts = serve_with(monkeypatch, OUTCOME, App())
+    assert counts == {"opened_emails": 2, "recovered_emails": 1, "emails_unsent": 1, "emails_refused": 1}
+    assert "shop, books: sent to dana@example.com (opened)" in caplog.messages
+    assert "Not sent: docs: the mailbox is full" in caplog.messages
+    assert "2 opened emails, 1 recovered emails, 1 emails unsent, 1 emails refused" in caplog.messages
+
+
+def test_where_nothing_is_due_nothing_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert serve_with(monkeypatch, Sent([], [], [], "nothing else is due"), App()) == {}
+    assert "no emails" in caplog.messages
+    assert "shadow" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("reason", "level"),
+    [
+        ("there is no address to write to: set [mbi_reauth] engineer_email", logging.WARNING),
+        ("nothing else is due", logging.INFO),
+    ],
+)
+def test_an_email_that_has_no_address_is_a_warning_once(
+    reason: str, level: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    serve_with(monkeypatch, Sent([], [], [], reason), App())
+    assert [each.levelno for each in caplog.records if reason in each.getMessage()] == [level]
+
+
+def test_an_app_that_is_away_when_it_comes_to_sending_is_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = ApiUnavailableError("the app did not answer")
+    assert serve_with(monkeypatch, away, App()) == {"outbox_away": 1}
+    assert "the app did not answer" in caplog.text
+
+
+def test_the_log_says_how_many_runs_shadow_mode_would_have_stopped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    would = [
+        WouldBlock(integration_id=name, runs=runs, first_at=NOON, last_at=NOON, causes=["grant_revoked"])
+        for name, runs in (("shop", 3), ("books", 4))
+    ]
+    serve_with(monkeypatch, OUTCOME, App(would=WouldBlockResponse(would_block=would)))
+    assert "Shadow mode would have stopped 7 runs so far" in caplog.text
+
+
+def test_emails_that_are_out_are_counted_although_nobody_knows_of_shadow_mode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = serve_with(monkeypatch, OUTCOME, App(would=ApiUnavailableError("the app did not answer")))
+    assert counts["opened_emails"] == 2
 
 
 @pytest.mark.parametrize(
@@ -422,6 +490,58 @@ def test_the_dag_runs_every_quarter_of_an_hour_never_twice_at_once_and_makes_up_
     assert str(dag.schedule) == "*/15 * * * *"
     assert (dag.max_active_runs, dag.catchup) == (1, False)
     assert dag.task_dict["check_shard"].is_mapped
+
+
+def test_mail_goes_out_once_after_all_shards_whatever_became_of_them(bag: DagBag) -> None:
+    tasks = bag.dags["mbi_authorization_sweep"].task_dict
+    assert tasks["send_due"].upstream_task_ids == {"check_shard"}
+    assert tasks["send_due"].trigger_rule == "all_done"
+    assert tasks["send_due"].retries == 2
+    assert tasks["summarize"].upstream_task_ids == {"check_shard", "send_due"}
+    assert tasks["summarize"].trigger_rule == "all_success"
+
+
+@dataclass
+class TaskInstance:
+    """The task instance of send_due; remembers its XComs."""
+
+    dag_id: str = RUN.dag_id
+    run_id: str = RUN.run_id
+    task_id: str = RUN.task_id
+    map_index: int = -1
+    try_number: int = 1
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, *, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def run_send_due(
+    bag: DagBag, counts: dict[str, int], ti: TaskInstance, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    async def serve(run: RunReference) -> dict[str, int]:
+        assert run == RUN
+        return counts
+
+    task: Any = bag.dags["mbi_authorization_sweep"].task_dict["send_due"]
+    function = task.python_callable
+    monkeypatch.setattr("mbi_reauth.sweep.serve", serve)
+    monkeypatch.setitem(function.__globals__, "get_current_context", lambda: {"ti": ti})
+    return function()
+
+
+def test_what_was_sent_is_the_value_of_the_last_step(bag: DagBag, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"opened_emails": 2, "emails_refused": 1}
+    assert run_send_due(bag, counts, TaskInstance(), monkeypatch) == counts
+
+
+def test_mail_that_could_not_be_sent_fails_the_last_step_whose_counts_are_kept(
+    bag: DagBag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, ti = {"opened_emails": 2, "emails_unsent": 1}, TaskInstance()
+    with pytest.raises(SweepError, match="1 of the emails that are due could not be sent"):
+        run_send_due(bag, counts, ti, monkeypatch)
+    assert ti.pushed == {"return_value": counts}
 
 
 def test_a_registry_with_faults_is_no_import_error_of_the_sweep(bag: DagBag) -> None:

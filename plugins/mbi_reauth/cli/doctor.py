@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -197,6 +198,47 @@ def _mail(_: Path | None) -> Iterator[Line]:
         yield Line(subject, f"{credential.host} answers")
 
 
+def _engineers(_: Path | None) -> Iterator[Line]:
+    from mbi_reauth.api.services.surroundings import mailing
+    from mbi_reauth.probes.credential import MisconfiguredError
+
+    try:
+        wanted = mailing()
+    except MisconfiguredError as error:
+        yield Line("emails", str(error), "Put it right in Airflow's configuration.")
+        return
+    if wanted.shadow:
+        yield Line("shadow mode", "on: nothing is blocked, and nobody is emailed")
+    if wanted.engineers:
+        yield Line("engineers", f"are written to at {', '.join(wanted.engineers)}")
+    else:
+        yield Line("engineers", "have no address", "Set [mbi_reauth] engineer_email.")
+
+
+def _sweep(_: Path | None) -> Iterator[Line]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from mbi_reauth.models.metadata_db import transact
+
+    try:
+        served_at = transact(_served_at, attempts=1)
+    except SQLAlchemyError:
+        return  # the tables' own line has it
+    if served_at is None:
+        mend = "Unpause mbi_authorization_sweep; without it nobody is reminded, or hears that it works again."
+        yield Line("sweep", "has never sent what is due", mend)
+    else:
+        yield Line("sweep", f"last sent what was due at {served_at:%Y-%m-%d %H:%M} UTC")
+
+
+def _served_at(session: Session) -> datetime | None:
+    from sqlalchemy import select
+
+    from mbi_reauth.models.tables import Outbox
+
+    return session.scalar(select(Outbox.served_at))
+
+
 def _base_url(_: Path | None) -> Iterator[Line]:
     from mbi_reauth import settings
     from mbi_reauth.hooks.connections import ConnectionNotFoundError, read_connection
@@ -278,7 +320,9 @@ _EXAMINATIONS: tuple[Examination, ...] = (
     _registry,
     _base_url,
     _mail,
+    _engineers,
     _tables,
+    _sweep,
     _app,
     _components,
 )

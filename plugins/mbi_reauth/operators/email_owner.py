@@ -9,14 +9,15 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowSkipException
 
+from mbi_reauth import settings
 from mbi_reauth.core.gate import XCOM_KEY, GateFinding
 
 
 class EmailOwnerOperator(BaseOperator):
-    """Send the owner of a lost authorization the one email of its incident.
+    """Send what is due about a lost authorization: one email of its incident, later a reminder.
 
     Ends SKIPPED, with the reason, where there is nothing to send: the gate was skipped by its own upstream,
-    or the owner has been told already. Fails, to be retried, while mail cannot be sent.
+    the owner has been told already, or the email is held. Fails, to be retried, while mail cannot be sent.
 
     :param gate_task_id: the task whose findings decide
     :param silent: never send anything; the branch of a gate in shadow mode
@@ -31,50 +32,31 @@ class EmailOwnerOperator(BaseOperator):
         self.silent = silent
 
     def execute(self, context: Context) -> list[str]:
-        """Tell every owner that is due; return the addresses written to.
+        """Send every email that is due; return the addresses written to.
 
         :raises NotSentError: at least one email could not be sent; the others are settled and not repeated
         """
-        if self.silent:
+        if self.silent or settings.shadow():
             raise AirflowSkipException(f"{self.gate_task_id} is in shadow mode; nobody is told")
         blocked = [found for found in self._findings(context) if found.blocks]
         if not blocked:
             raise AirflowSkipException(
                 f"{self.gate_task_id} found no lost authorization in this run; nobody has to be told"
             )
-        return asyncio.run(self._tell(context, blocked))
+        return self._tell(context, blocked)
 
-    async def _tell(self, context: Context, blocked: list[GateFinding]) -> list[str]:
-        from mbi_reauth.catalogue import CatalogueError
-        from mbi_reauth.hooks.api import ApiError
-        from mbi_reauth.notifications.sending import NotSentError, tell_owner
+    def _tell(self, context: Context, blocked: list[GateFinding]) -> list[str]:
+        from mbi_reauth.notifications.sending import NotSentError, tell_owners
         from mbi_reauth.round import run_reference
 
-        recipients, reasons, failures = [], [], []
-        for found in blocked:
-            try:
-                told = await tell_owner(found, run=run_reference(context["ti"], task_id=self.gate_task_id))
-            except (NotSentError, ApiError, CatalogueError) as error:
-                self.log.warning("The owner of %s is not told yet. %s", found.integration.id, error)
-                failures.append(str(error))
-                continue
-            except Exception as error:
-                # One owner's trouble must not keep the others from being told; the task fails below.
-                self.log.exception("The owner of %s is not told yet", found.integration.id)
-                failures.append(f"{found.integration.label}: {type(error).__name__}")
-                continue
-            if told.recipient:
-                self.log.info("%s", told.reason)
-                recipients.append(told.recipient)
-            else:
-                reasons.append(told.reason)
-        if failures:
+        gate = run_reference(context["ti"], task_id=self.gate_task_id)
+        told = asyncio.run(tell_owners(blocked, run=gate)).values()
+        if failures := [each.reason for each in told if each.failed]:
             raise NotSentError("\n".join(failures))
+        recipients = [address for each in told for address in each.recipients]
         if not recipients:
-            raise AirflowSkipException("Nothing to send. " + "\n".join(reasons))
-        for reason in reasons:
-            self.log.info("%s", reason)
-        return recipients
+            raise AirflowSkipException("Nothing to send. " + "\n".join(each.reason for each in told))
+        return list(dict.fromkeys(recipients))
 
     def _findings(self, context: Context) -> list[GateFinding]:
         ti = context["ti"]

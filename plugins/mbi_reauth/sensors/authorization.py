@@ -122,8 +122,10 @@ class AuthorizationSensor(BaseSensorOperator):
         return None
 
     def _check(self, context: Context) -> tuple[Decision, dict[str, GateFinding]]:
+        from mbi_reauth.round import in_force
+
         findings = asyncio.run(self._findings(context))
-        return decide(findings, GatePolicy.model_validate(self.policy)), findings
+        return decide(findings, in_force(GatePolicy.model_validate(self.policy))), findings
 
     def _conclude(self, context: Context, decision: Decision, findings: Mapping[str, GateFinding]) -> bool:
         context["ti"].xcom_push(key=XCOM_KEY, value=published(findings))
@@ -151,28 +153,15 @@ class AuthorizationSensor(BaseSensorOperator):
         self._fail(AirflowSensorTimeout, f"Waited for {self.timeout:g} s in vain. {decision.sentence}")
 
     def _tell_owners(self, context: Context, findings: Mapping[str, GateFinding]) -> None:
-        """Email the owners that have not been told; who could not be told is so at the next check."""
-        from mbi_reauth.catalogue import CatalogueError
-        from mbi_reauth.hooks.api import ApiError
-        from mbi_reauth.notifications.sending import NotSentError, tell_owner
+        """Email the owners that have not been told; what cannot go out yet does so after a later check."""
+        from mbi_reauth.notifications.sending import tell_owners
         from mbi_reauth.round import run_reference
 
         blocked = {key: found for key, found in findings.items() if found.blocks}
         self._told &= blocked.keys()  # an authorization that is lost once more is news
-        for key, found in blocked.items():
-            if key in self._told:
-                continue
-            try:
-                told = asyncio.run(tell_owner(found, run=run_reference(context["ti"]), stopped=False))
-            except (NotSentError, ApiError, CatalogueError) as error:
-                self.log.warning("The owner is not told yet, and will be after the next check. %s", error)
-                continue
-            except Exception:
-                # A fault of this plugin must not end anybody's waiting.
-                self.log.exception("The owner of %s is not told yet", key)
-                continue
-            self.log.info("%s", told.reason)
-            self._told.add(key)
+        untold = [found for key, found in blocked.items() if key not in self._told]
+        told = asyncio.run(tell_owners(untold, run=run_reference(context["ti"]), stopped=False))
+        self._told.update(key for key, each in told.items() if not each.failed and not each.held)
 
     async def _findings(self, context: Context) -> dict[str, GateFinding]:
         from mbi_reauth.round import Round

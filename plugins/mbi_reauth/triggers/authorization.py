@@ -20,7 +20,7 @@ from mbi_reauth.core.gate import (
 )
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import CONFIRM_AFTER
-from mbi_reauth.round import Round
+from mbi_reauth.round import Round, in_force
 
 
 class GatePayload(TypedDict):
@@ -99,6 +99,7 @@ class AuthorizationTrigger(BaseTrigger):
         policy = GatePolicy.model_validate(self.policy)
         integrations = [Integration.model_validate(entry) for entry in self.integrations]
         checks = self._round(policy)
+        policy = in_force(policy)
         told = set(self.told)
         pause = self.delay
         said = None

@@ -153,3 +153,26 @@ def test_a_command_reads_connections_from_airflows_database_too() -> None:
 
     read_connections_as_airflow_does()
     assert "MetastoreBackend" in {type(backend).__name__ for backend in ensure_secrets_backend_loaded()}
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("QUIET_HOURS", "at night", "missing  emails: [mbi_reauth] quiet_hours"),
+        ("REMINDER_DAYS", "1,soon", "missing  emails: [mbi_reauth] reminder_days: write whole days"),
+        ("ENGINEER_EMAIL", "", "missing  engineers: have no address"),
+        ("ENGINEER_EMAIL", "a@example.com, b@example.com", "are written to at a@example.com, b@example.com"),
+        ("SHADOW", "True", "ok       shadow mode: on"),
+    ],
+)
+def test_how_people_are_written_to_is_looked_at(
+    registry: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    value: str,
+    words: str,
+) -> None:
+    monkeypatch.setenv(f"AIRFLOW__MBI_REAUTH__{setting}", value)
+    main(["doctor", "--registry", registry])
+    assert words in capsys.readouterr().out

@@ -54,6 +54,11 @@ def page(shop: ThirdParty, airflow: FakeAirflow) -> FlaskClient:
     return create_page(board, parse([], {})).test_client()
 
 
+def test_the_sweep_has_a_button(page: FlaskClient, airflow: FakeAirflow) -> None:
+    answer = page.post("/sweep", headers={"Accept": "application/json"})
+    assert (answer.status_code, airflow.triggered) == (200, ["mbi_authorization_sweep"])
+
+
 def press(page: FlaskClient, path: str, **headers: str) -> Any:
     return page.post(f"/integrations/shopdemo/{path}", headers={"Accept": "application/json", **headers})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import (
 from mbi_reauth.core.gate import XCOM_KEY, GateFinding, GatePolicy
 from mbi_reauth.core.registry import RegistryError
 from mbi_reauth.core.verdict import Cause, Finding
-from mbi_reauth.notifications.sending import NotSentError, Told
+from mbi_reauth.notifications.sending import Told
 from mbi_reauth.sensors.authorization import AuthorizationSensor
 from tests.checking import NOON, an_integration
 
@@ -75,22 +75,28 @@ class TaskInstance:
 
 @dataclass
 class Owners:
-    """Whom the sensor has told; refuses while ``down``."""
+    """Whom the sensor has told; nothing is sent while ``down`` or for ``held`` claims."""
 
     told: list[str] = field(default_factory=list)
     down: bool = False
+    held: int = 0
 
-    async def tell(self, finding: GateFinding, **_: Any) -> Told:
+    async def tell(self, findings: Sequence[GateFinding], **options: Any) -> dict[str, Told]:
+        assert options["stopped"] is False
+        names = [found.integration.id for found in findings]
         if self.down:
-            raise NotSentError("shop: the mail server is down")
-        self.told.append(finding.integration.id)
-        return Told("dana@example.com", "shop: sent to dana@example.com")
+            return {name: Told((), "the mail server is down", failed=True) for name in names}
+        if self.held:
+            self.held -= 1
+            return {name: Told((), "held until noon", held=True) for name in names}
+        self.told += names
+        return {name: Told(("dana@example.com",), "sent") for name in names}
 
 
 @pytest.fixture
 def owners(monkeypatch: pytest.MonkeyPatch) -> Owners:
     owners = Owners()
-    monkeypatch.setattr("mbi_reauth.notifications.sending.tell_owner", owners.tell)
+    monkeypatch.setattr("mbi_reauth.notifications.sending.tell_owners", owners.tell)
     return owners
 
 
@@ -176,6 +182,13 @@ def test_mail_that_cannot_be_sent_does_not_end_the_waiting_and_is_tried_again(ow
     sensor = rehearsal(LOST, policy={"on_blocked": "wait"}, deferrable=True, poke_interval=30)
     kwargs, _ = deferral(lambda: sensor.execute(context()))
     assert (kwargs["told"], kwargs["delay"]) == ([], 30)
+
+
+def test_an_email_that_is_held_is_asked_for_again_at_each_check(owners: Owners) -> None:
+    owners.held = 2
+    rounds = (LOST, LOST, LOST, LOST, GOOD)
+    rehearsal(*rounds, policy={"on_blocked": "wait"}, poke_interval=0).execute(context())
+    assert (owners.held, owners.told) == (0, ["shop"])
 
 
 def test_one_that_waits_on_the_worker_goes_on_when_it_is_put_right(owners: Owners) -> None:
@@ -267,3 +280,48 @@ def test_it_can_be_expanded_over_integrations() -> None:
     with DAG("expanded", schedule=None):
         mapped = AuthorizationSensor.partial(task_id="gate").expand(integrations=["shop", "books"])
     assert not mapped.operator_class.start_from_trigger
+
+
+# Shadow mode.
+
+
+@pytest.fixture
+def shadow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the whole plugin into shadow mode, after its DAGs were parsed."""
+    monkeypatch.setenv("AIRFLOW__MBI_REAUTH__SHADOW", "True")
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("on_blocked", ["skip", "wait", "fail"])
+@pytest.mark.parametrize("finding", [LOST, found(Cause.PROBE_MISCONFIGURED)])
+@pytest.mark.usefixtures("shadow")
+def test_where_the_whole_plugin_is_in_shadow_mode_it_succeeds_at_once_and_tells_nobody(
+    finding: GateFinding, on_blocked: str, owners: Owners, *, deferrable: bool
+) -> None:
+    ti = TaskInstance()
+    rehearsal(finding, policy={"on_blocked": on_blocked}, deferrable=deferrable).execute(context(ti))
+    assert owners.told == []
+    assert ti.pushed == {XCOM_KEY: {"shop": finding.model_dump(mode="json")}}
+
+
+@pytest.mark.usefixtures("shadow")
+def test_by_itself_it_waits_for_nobody_in_shadow_mode(owners: Owners) -> None:
+    sensor = Rehearsal(task_id="gate", integrations=[SHOP])
+    sensor.rounds = [LOST]
+    sensor.execute(context())
+    assert (sensor.policy["on_blocked"], owners.told) == ("wait", [])
+
+
+@pytest.mark.usefixtures("shadow")
+def test_a_gate_that_waited_goes_on_when_its_trigger_ends_in_shadow_mode() -> None:
+    sensor = rehearsal(LOST, policy={"on_blocked": "wait"}, deferrable=True, timeout=8)
+    sensor.resume_execution(*TIMED_OUT, context())
+
+
+def test_a_gate_with_shadow_mode_of_its_own_says_in_its_log_what_it_would_have_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rehearsal(LOST, policy={"shadow": True}).execute(context())
+    said = [line for line in capsys.readouterr().out.splitlines() if "hadow mode" in line]
+    assert len(said) == 1
+    assert "would be skipped" in said[0]

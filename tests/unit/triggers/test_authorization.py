@@ -161,3 +161,33 @@ def test_waiting_is_said_once_and_not_at_every_check(capsys: pytest.CaptureFixtu
 def test_a_fault_of_the_plugin_lets_the_extraction_proceed() -> None:
     (event,) = events_of(Rehearsal(Rounds()))
     assert type(event) is TaskSuccessEvent
+
+
+@pytest.mark.parametrize("policy", [{}, {"on_blocked": "wait"}, {"on_blocked": "fail"}])
+@pytest.mark.parametrize("whole_plugin", [True, False])
+def test_in_shadow_mode_it_ends_the_gate_as_a_success_and_says_what_it_would_have_done(
+    policy: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    whole_plugin: bool,
+) -> None:
+    if whole_plugin:
+        monkeypatch.setenv("AIRFLOW__MBI_REAUTH__SHADOW", "True")
+    trigger = Rehearsal(
+        Rounds(found(Cause.GRANT_REVOKED)), policy={**policy, "shadow": not whole_plugin}, told=[]
+    )
+    (event,) = events_of(trigger)
+    assert type(event) is TaskSuccessEvent
+    assert event.xcoms == {XCOM_KEY: {"books": found(Cause.GRANT_REVOKED).model_dump(mode="json")}}
+    said = [line for line in capsys.readouterr().out.splitlines() if "Shadow mode: the extraction" in line]
+    assert len(said) == 1
+    assert "books is needs_reauth" in said[0]
+
+
+def test_a_shadow_gate_does_not_delay_the_extraction_for_a_second_look() -> None:
+    refusal = found(Cause.CREDENTIALS_REJECTED, confirmed=False)
+    trigger = Rehearsal(Rounds(refusal), policy={"shadow": True})
+    (event,) = events_of(trigger)
+    assert type(event) is TaskSuccessEvent
+    assert trigger.slept == []
