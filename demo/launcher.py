@@ -160,7 +160,7 @@ def _stop_airflow(airflow: Kept) -> None:
 
 def _unpause(client: AirflowClient, panels: list[Panel]) -> None:
     """Let the demo's DAGs run once Airflow has read them; a demo without them still starts."""
-    waiting = {panel.dag_id for panel in panels}
+    waiting = {panel.dag_id for panel in panels} | {story.SWEEP}
     deadline = time.monotonic() + _DAGS_TIMEOUT
     while waiting and time.monotonic() < deadline:
         for dag_id in waiting & client.dags().keys():

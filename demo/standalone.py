@@ -44,8 +44,11 @@ def environment(options: Options) -> dict[str, str]:
         "LOGGING__WORKER_LOG_SERVER_PORT": str(options.ports["worker-log"]),
         "MBI_REAUTH__CATALOGUE_FOLDER": str(CHECKOUT / "demo" / "integration_types"),
         "MBI_REAUTH__CONTACT": "the demo's data team, data-team@example.com",
+        "MBI_REAUTH__ENGINEER_EMAIL": "data-team@example.com",
         "MBI_REAUTH__MAX_AGE": "0",  # a switch of the page shows in the very next run
         "MBI_REAUTH__REGISTRY": str(CHECKOUT / "demo" / "integrations.yaml"),
+        "MBI_REAUTH__SWEEP_SCHEDULE": "",  # when its button is pressed, so that the story goes step by step
+        "MBI_REAUTH__SWEEP_SPREAD": "0",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}

@@ -45,7 +45,14 @@ STEPS = (
         "Put it right and run again",
         "The next run's gate is green again, and the extraction continues where it had stopped.",
     ),
+    Step(
+        "told",
+        "Run the sweep",
+        "It checks every integration and sends what is due: the owner hears, once, that it works again.",
+    ),
 )
+SWEEP = "mbi_authorization_sweep"
+"""The DAG that checks every integration; in the demo it runs when its button is pressed."""
 ALSO = "Then try an outage: Shopdemo down, slow or throttling. Nobody is blocked or mailed for it."
 
 

@@ -17,7 +17,7 @@ from demo.mailbox.pages import create_pages
 from demo.options import Options
 from demo.page.board import Board
 from demo.page.panels import OWNER, Action, Panel
-from demo.story import ALSO, STEPS
+from demo.story import ALSO, STEPS, SWEEP
 from demo.webserver import LOOPBACK
 
 
@@ -36,6 +36,7 @@ def create_page(board: Board, options: Options) -> Flask:
         "data": options.home / "data",
         "shop_url": f"http://{LOOPBACK}:{options.ports['shop']}",
         "steps": STEPS,
+        "sweep": SWEEP,
     }
 
     @app.get("/")
@@ -66,6 +67,10 @@ def _add_buttons(app: Flask, board: Board) -> None:
     @app.post("/integrations/<panel_id>/put-right")
     def put_right(panel_id: str) -> Response | BaseResponse:
         return _answer(_panel(board, panel_id).put_right)
+
+    @app.post("/sweep")
+    def sweep() -> Response | BaseResponse:
+        return _answer(lambda: f"Started {board.client.trigger(SWEEP)}.")
 
     @app.post("/mail/refuse")
     def refuse() -> Response | BaseResponse:

@@ -103,6 +103,8 @@ class Board:
         done = set(self._happened)
         if mails:
             done.add("mailed")
+        if any(mail.header("In-Reply-To") for mail in self.mailbox.messages):
+            done.add("told")
         return Snapshot(self._airflow, cards, mails, self.mailbox.refusing, frozenset(done))
 
     def connection_url(self, panel: Panel) -> str:

@@ -18,10 +18,12 @@ import httpx
 import pytest
 
 from demo.airflow_client import AirflowClient, Run
+from demo.story import SWEEP
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORTS = ("airflow", "demo", "shop", "smtp", "database", "worker-log", "triggerer-log")
 STARTS_WITHIN = 300.0
+ENDED = {"success", "failed"}
 RUNS_WITHIN = 180.0
 
 
@@ -61,6 +63,16 @@ class Demo:
         def found() -> Run | None:
             run = self._run(integration_id, run_id)
             return run if run and run.state in {"success", "failed"} else None
+
+        return cast("Run", until(found, f"{run_id} to end", within=RUNS_WITHIN))
+
+    def sweep(self) -> Run:
+        """Run the sweep and return it when it has ended."""
+        run_id = self.airflow.trigger(SWEEP)
+
+        def found() -> Run | None:
+            runs = self.airflow.latest_runs(SWEEP, 20)
+            return next((run for run in runs if run.run_id == run_id and run.state in ENDED), None)
 
         return cast("Run", until(found, f"{run_id} to end", within=RUNS_WITHIN))
 

@@ -216,13 +216,24 @@ def exported_connections(gates: Gates) -> dict[str, connections.Connection]:
 
 
 def registry(path: Path) -> Path:
-    types = dict.fromkeys((*HEALTHY, *LOST, *UNCONNECTED), "shopdemo") | dict.fromkeys(KEYS, "keyshop")
+    """Write an integration for each gate, each of a type of its own: all at once, they would be an outage."""
     entries = {
-        name: {"type": type_id, "owner": {"name": "Dana Example", "email": owner_of(name)}}
-        for name, type_id in types.items()
+        name: {"type": name, "owner": {"name": "Dana Example", "email": owner_of(name)}}
+        for name in (*HEALTHY, *LOST, *UNCONNECTED, *KEYS)
     }
     path.write_text(yaml.safe_dump({"integrations": entries}))
     return path
+
+
+def catalogue(folder: Path) -> Path:
+    """Write the integration types: what shopdemo or keyshop is, under the name of each integration."""
+    folder.mkdir()
+    shopdemo = CHECKOUT / "demo" / "integration_types" / "shopdemo.yaml"
+    for name in (*HEALTHY, *LOST, *UNCONNECTED):
+        shutil.copyfile(shopdemo, folder / f"{name}.yaml")
+    for name in KEYS:
+        shutil.copyfile(HERE / "integration_types" / "keyshop.yaml", folder / f"{name}.yaml")
+    return folder
 
 
 def stored(third_party: ThirdParty, keyshop: Loopback, mailbox: Mailbox) -> dict[str, connections.Connection]:
@@ -237,15 +248,12 @@ def stored(third_party: ThirdParty, keyshop: Loopback, mailbox: Mailbox) -> dict
 
 
 def _environment(options: Options) -> dict[str, str]:
-    types = options.home / "integration_types"
-    shutil.copytree(CHECKOUT / "demo" / "integration_types", types)
-    shutil.copytree(HERE / "integration_types", types, dirs_exist_ok=True)
     return {
         **standalone.environment(options),
         "AIRFLOW__CORE__DAGS_FOLDER": str(HERE / "dags"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "1",
-        "AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER": str(types),
+        "AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER": str(catalogue(options.home / "integration_types")),
         "AIRFLOW__MBI_REAUTH__REGISTRY": str(registry(options.home / "integrations.yaml")),
     }
 

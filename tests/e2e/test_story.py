@@ -76,6 +76,15 @@ def test_a_revoked_grant_blocks_emails_its_owner_once_and_passes_when_put_right(
     assert len(mails_about(demo, "Shopdemo orders")) == 1
 
 
+def test_the_next_sweep_tells_the_owner_in_the_same_thread_that_it_works_again(demo: Demo) -> None:
+    for _ in range(2):
+        assert demo.sweep().state == "success"
+    opening, recovered = (mail for mail in demo.mails() if "Shopdemo orders" in mail["subject"])
+    assert dict(recovered["headers"])["In-Reply-To"] == opening["message_id"]
+    assert recovered["subject"] == f"Re: {opening['subject']}"
+    assert recovered["recipients"] == opening["recipients"] == ["dana@example.com"]
+
+
 def test_a_changed_database_password_blocks_and_the_right_owner_hears(demo: Demo) -> None:
     landed = demo.rows("shop_database")
     demo.lose("shop_database", "password changed")
