@@ -61,9 +61,8 @@ for name in REGISTRY.integrations:
         ) as DAGS[name],
         authorized(name),
     ):
-        extract = task(task_id="extract", retry_policy=AuthorizationRetryPolicy(name))(
-            READERS.get(name, by_session)
-        )
+        policy = AuthorizationRetryPolicy(name, shadow=name == "shadowed")
+        extract = task(task_id="extract", retry_policy=policy)(READERS.get(name, by_session))
         extract(name)
 
 
