@@ -18,6 +18,7 @@ def served(app: FastAPI) -> Iterator[int]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the app did not start"
         time.sleep(0.02)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]

@@ -171,7 +171,8 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                     },
                     "reminder_days": {
-                        "description": "How many days after the first email an owner is reminded.",
+                        "description": "How many days after the first email an owner is reminded. Empty:"
+                        " never.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "2,5",

@@ -163,12 +163,13 @@ class ClaimResponse(ApiModel):
 class SettleRequest(ApiModel):
     """How a claimed email ended.
 
-    ``unsent`` is due again at once. ``unsure`` too, but the mail server may have taken it. ``refused``: the
-    mail server does not know the address, and will not another time either; somebody else is then told.
+    ``unsent`` is due again at once. ``untried`` too: there was no mail server to ask, so it may still become
+    part of a digest. ``unsure`` too, but the mail server may have taken it. ``refused``: the mail server does
+    not know the address, and will not another time either; somebody else is then told.
     """
 
     lease: str
-    outcome: Literal["sent", "unsent", "unsure", "refused"]
+    outcome: Literal["sent", "unsent", "untried", "unsure", "refused"]
     error: str | None = None
 
 

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0
+_SWEEPS_WITHIN = timedelta(days=1)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PACKAGES = {
     "postgres": "airflow.providers.postgres",
@@ -218,17 +219,24 @@ def _engineers(_: Path | None) -> Iterator[Line]:
 def _sweep(_: Path | None) -> Iterator[Line]:
     from sqlalchemy.exc import SQLAlchemyError
 
+    from mbi_reauth import settings
     from mbi_reauth.models.metadata_db import transact
 
+    if settings.shadow():
+        return  # it sends nothing then
     try:
         served_at = transact(_served_at, attempts=1)
     except SQLAlchemyError:
         return  # the tables' own line has it
+    mend = (
+        "Unpause mbi_authorization_sweep, or see why its runs fail; without it nobody is reminded, or hears "
+        "that it works again."
+    )
     if served_at is None:
-        mend = "Unpause mbi_authorization_sweep; without it nobody is reminded, or hears that it works again."
         yield Line("sweep", "has never sent what is due", mend)
     else:
-        yield Line("sweep", f"last sent what was due at {served_at:%Y-%m-%d %H:%M} UTC")
+        late = datetime.now(timezone.utc) - served_at > _SWEEPS_WITHIN
+        yield Line("sweep", f"last sent what was due at {served_at:%Y-%m-%d %H:%M} UTC", mend if late else "")
 
 
 def _served_at(session: Session) -> datetime | None:
@@ -288,8 +296,8 @@ def _app(_: Path | None) -> Iterator[Line]:
 
     subject = f"app at {settings.app_url()}"
     try:
-        # Nothing is ever due for it, so asking changes nothing; but the app answers only to the key.
-        asyncio.run(ReauthApiHook().claim(ClaimRequest(integration_id="doctor")))
+        # No integration can have this id, so asking changes nothing; but the app answers only to the key.
+        asyncio.run(ReauthApiHook().claim(ClaimRequest(integration_id="-")))
     except ApiUnavailableError as error:
         yield Line(subject, str(error), "Start the API server; [mbi_reauth] app_url names another address.")
     except ApiRefusedError as error:

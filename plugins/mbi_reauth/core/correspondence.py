@@ -13,7 +13,7 @@ from enum import Enum
 from mbi_reauth.core.notice import TO_PEOPLE, NotificationKind, Reason
 
 ESCALATES_AFTER = 2
-"""Reminders without an effect before the backup is written to."""
+"""Reminders without an effect before the backup is written to; fewer where there are no more."""
 AGAIN_AFTER = timedelta(hours=24)
 """Between two emails saying that it is lost again, while it comes and goes."""
 REFUSED_AGAIN_AFTER = timedelta(hours=1)
@@ -39,7 +39,8 @@ class Letter:
     """One notification of an incident.
 
     ``at`` is when it was sent or refused; else when it is or was due. ``claimed``: somebody took it to send
-    it and has not said how that ended, or did not know, so it may be out.
+    it and has not said how that ended, or did not know, so it may be out. ``to`` is whom it was or is being
+    sent to.
     """
 
     kind: NotificationKind
@@ -48,6 +49,7 @@ class Letter:
     state: LetterState
     at: datetime
     claimed: bool = False
+    to: tuple[str, ...] = ()
 
     @property
     def told(self) -> bool:
@@ -69,13 +71,14 @@ class Letter:
 class Case:
     """An incident, as far as emails go.
 
-    ``replacement_refused``: a credential that was entered since has just been refused.
+    ``replacement_refused``: a credential that was entered since has just been refused. ``owner`` is the
+    present one's address.
     """
 
     confirmed: bool
     closed: bool
-    reopened_at: datetime | None = None
     replacement_refused: bool = False
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,22 +93,35 @@ class Due:
     due_at: datetime
     ordinal: int = 0
 
+    @property
+    def supersedes(self) -> tuple[NotificationKind, ...]:
+        """Which kinds need not go out any more if they have not yet."""
+        if self.kind is not NotificationKind.REMINDER or self.reason is Reason.STILL_LOST:
+            return ()
+        # nobody has been silent yet, or cannot be reached, if the owner is another one now
+        new_owner = (NotificationKind.ESCALATION,) if self.reason is Reason.LOST else ()
+        return (NotificationKind.REMINDER, *new_owner)
+
 
 def due(
     case: Case, letters: Sequence[Letter], *, reminder_days: Sequence[int], now: datetime
 ) -> tuple[Due, ...]:
-    """List the notifications that there must be beside those that there are."""
+    """List the notifications that there must be beside those that there are.
+
+    :param letters: in the order in which they came about
+    """
     if case.closed:
         return _of_recovery(letters, now=now)
     if not case.confirmed:
         return ()
-    thought_over = _thought_over(case, letters)
+    thought_over = _thought_over(letters)
     begun = any(letter.pending or letter.settled for letter in letters if letter.reason in _NEWS)
     if not begun and not thought_over:
         return (_next(letters, NotificationKind.OPENED, Reason.LOST, now),)
     if thought_over:
         return _lost_again(letters, now=now)
-    return (*_reminders(case, letters, reminder_days, now=now), *_escalations(letters, now=now))
+    reminders = _reminders(case, letters, reminder_days, now=now)
+    return (*reminders, *_escalations(letters, reminder_days, now=now))
 
 
 def _of_recovery(letters: Sequence[Letter], *, now: datetime) -> tuple[Due, ...]:
@@ -135,6 +151,8 @@ def _reminders(
         return ()
     if case.replacement_refused:
         return (_reminder(letters, Reason.REPLACEMENT_REFUSED, REFUSED_AGAIN_AFTER, now),)
+    if _is_new_to_it(case.owner, letters):
+        return (_next(letters, NotificationKind.REMINDER, Reason.LOST, now),)
     done = [letter for letter in _still_lost(letters, news) if letter.state is not LetterState.CANCELLED]
     if any(letter.pending for letter in reminders) or len(done) >= len(reminder_days):
         return ()
@@ -151,23 +169,29 @@ def _reminder(letters: Sequence[Letter], reason: Reason, pause: timedelta, now: 
     return _next(letters, NotificationKind.REMINDER, reason, max(now, before.at + pause))
 
 
+def _is_new_to_it(owner: str | None, letters: Iterable[Letter]) -> bool:
+    """Whether the loss was told to people, and the registry now names an owner who is none of them."""
+    written_to = {to.casefold() for letter in letters if letter.settled for to in letter.to}
+    return owner is not None and owner.casefold() not in written_to
+
+
 def _is_news_pending(letters: Iterable[Letter]) -> bool:
     return any(letter.pending and letter.reason in _NEWS for letter in letters)
 
 
-def _thought_over(case: Case, letters: Sequence[Letter]) -> bool:
+def _thought_over(letters: Sequence[Letter]) -> bool:
     """Whether people were told that it is over, and not yet that it has been lost again since."""
-    if case.reopened_at is None:
-        return False
     over = _last(letter for letter in letters if letter.kind is NotificationKind.RECOVERED and letter.told)
     lost = _last(letter for letter in letters if letter.kind in TO_PEOPLE and letter.settled)
     return over is not None and (lost is None or over.at >= lost.at)
 
 
-def _escalations(letters: Sequence[Letter], *, now: datetime) -> tuple[Due, ...]:
+def _escalations(
+    letters: Sequence[Letter], reminder_days: Sequence[int], *, now: datetime
+) -> tuple[Due, ...]:
     news = _anchor(letters)
     escalations = _of_kind(letters, NotificationKind.ESCALATION)
-    if news is None or any(letter.pending for letter in escalations):
+    if news is None or _is_news_pending(letters) or any(letter.pending for letter in escalations):
         return ()
     since = [letter for letter in letters if letter.at >= news.at and letter.settled]
     escalated = _of_kind(since, NotificationKind.ESCALATION)
@@ -176,8 +200,8 @@ def _escalations(letters: Sequence[Letter], *, now: datetime) -> tuple[Due, ...]
     owners = (NotificationKind.OPENED, NotificationKind.REMINDER)
     if any(letter.kind in owners and letter.state is LetterState.REFUSED for letter in since):
         return (_next(letters, NotificationKind.ESCALATION, Reason.ADDRESS_REFUSED, now),)
-    without_effect = [letter for letter in _still_lost(since, news) if letter.state is LetterState.SENT]
-    if escalated or len(without_effect) >= ESCALATES_AFTER:
+    enough = min(ESCALATES_AFTER, len(reminder_days))
+    if 0 < enough <= len(_still_lost(since, news)):
         return (_next(letters, NotificationKind.ESCALATION, Reason.OWNER_SILENT, now),)
     return ()
 
@@ -198,7 +222,8 @@ def _of_kind(letters: Iterable[Letter], kind: NotificationKind) -> list[Letter]:
 
 
 def _last(letters: Iterable[Letter]) -> Letter | None:
-    return max(letters, key=lambda letter: letter.at, default=None)
+    """Return the latest; of two of one moment the second, which was due because the first was sent."""
+    return max(reversed(list(letters)), key=lambda letter: letter.at, default=None)
 
 
 def _doubtful(letters: Iterable[Letter]) -> Letter | None:

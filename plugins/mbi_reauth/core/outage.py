@@ -44,6 +44,20 @@ def outage_around(flip: Flip, flips: Sequence[Flip], *, integrations: int) -> Ou
     return Outage(began_at, began_at + HELD_FOR, tuple(sorted(lost)))
 
 
+def outage_before(flip: Flip, flips: Sequence[Flip], *, integrations: int) -> Outage | None:
+    """Find the outage that a further loss joins: one whose owners were still to hear when it happened.
+
+    A sweep may see an outage only in part; the next one then finds the rest.
+    """
+    lately = {each for each in flips if timedelta() <= flip.at - each.at < HELD_FOR}
+    if len({each.integration_id for each in lately}) < AT_LEAST:
+        return None
+    ordered = sorted(lately, key=_moment)
+    first, _ = _fullest(ordered, begins_by=flip.at)
+    outage = outage_around(ordered[first], flips, integrations=integrations)
+    return outage if outage is not None and flip.at < outage.held_until else None
+
+
 def _fullest(flips: Sequence[Flip], *, begins_by: datetime) -> tuple[int, int]:
     """Find the first of the spans with most integrations, as a slice; one window moves over sorted flips."""
     inside: Counter[str] = Counter()

@@ -84,8 +84,7 @@ def follow(trouble: Trouble | None, finding: Finding, checked_at: datetime, *, n
     trouble = _gone_on(trouble, finding.cause, checked_at)
     if trouble.is_known(now) or not _is_due(trouble):
         return Followed(trouble)
-    lately = {about: at for about, at in trouble.told.items() if now - at < TOLD_FOR}
-    told = trouble.model_copy(update={"told": lately | {subject(finding.cause): now}})
+    told = trouble.model_copy(update={"told": trouble.told | {subject(finding.cause): now}})
     return Followed(told, told.reason)
 
 

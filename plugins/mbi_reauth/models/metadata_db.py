@@ -29,9 +29,8 @@ from mbi_reauth.probes.credential import Credential, MisconfiguredError
 
 T = TypeVar("T")
 
-_CONTENTION = frozenset(
-    {"40001", "40P01", "55P03"}
-)  # PostgreSQL: serialization, deadlock, lock not available
+_CONTENTION = frozenset({"40001", "40P01", "55P03", 1205, 1213})
+"""PostgreSQL: serialization, deadlock, lock not available. MySQL: lock wait timeout, deadlock."""
 
 
 class Stored(NamedTuple):
@@ -77,7 +76,8 @@ def _lost_a_race(exc: BaseException) -> bool:
     if not isinstance(exc, DBAPIError):
         return False
     state = getattr(exc.orig, "sqlstate", None) or getattr(exc.orig, "pgcode", None)
-    return state in _CONTENTION or (isinstance(exc, OperationalError) and "locked" in str(exc.orig))
+    code = state or next(iter(exc.orig.args if exc.orig is not None else ()), None)
+    return code in _CONTENTION or (isinstance(exc, OperationalError) and "locked" in str(exc.orig))
 
 
 def find_credential(conn_id: str) -> Stored | None:

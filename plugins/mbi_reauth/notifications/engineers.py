@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from mbi_reauth.api.datamodels import Notice
-from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.notice import Reason, Retirement
 from mbi_reauth.core.ticket import ADVICE, engineers_ticket
 from mbi_reauth.core.verdict import FAMILY_OF, MBI_FAULTS, Cause, Family, Finding, Verdict
@@ -58,16 +57,16 @@ class Matter:
     ticket: str | None
 
 
-def matter(notice: Notice, integration_type: IntegrationType, surroundings: Surroundings) -> Matter:
-    """Gather what is to be said; ``notice`` has nothing harmful in it."""
+def matter(notice: Notice, third_party: str, surroundings: Surroundings) -> Matter:
+    """Gather what is to be said; there is nothing harmful in ``notice`` or in ``third_party``, its name."""
     facts = notice.facts
     finding, retirement = facts.finding, facts.retirement
     ticket = _ticket(notice)
     return Matter(
         reason=facts.reason.value,
-        title=title(notice, integration_type, now=surroundings.now),
-        third_party=inert(integration_type.display_name),
-        facts=tuple(_facts(notice, integration_type)),
+        title=title(notice, third_party, now=surroundings.now),
+        third_party=third_party,
+        facts=tuple(_facts(notice, third_party)),
         since=_moment(facts.since),
         until=_moment(facts.until),
         held_until=_moment(facts.held_until),
@@ -84,10 +83,9 @@ def matter(notice: Notice, integration_type: IntegrationType, surroundings: Surr
     )
 
 
-def title(notice: Notice, integration_type: IntegrationType, *, now: datetime) -> str:
+def title(notice: Notice, third_party: str, *, now: datetime) -> str:
     """Say in a line what it is about."""
     facts = notice.facts
-    third_party = inert(integration_type.display_name)
     name = f"{notice.integration.label} ({third_party})" if notice.integration else third_party
     if facts.reason is Reason.WORKS_AGAIN:
         return f"{name} works again"
@@ -108,7 +106,7 @@ def _ends(retirement: Retirement, now: datetime) -> str:
     return f"{verb} on {language(ENGLISH).day(retirement.on)}"
 
 
-def _facts(notice: Notice, integration_type: IntegrationType) -> list[tuple[str, str]]:
+def _facts(notice: Notice, third_party: str) -> list[tuple[str, str]]:
     told: list[tuple[str, str | None]] = [("Integration type", f"{notice.integration_type}")]
     if notice.integration is not None:
         told = [
@@ -118,7 +116,7 @@ def _facts(notice: Notice, integration_type: IntegrationType) -> list[tuple[str,
             ("Account", notice.integration.account),
         ]
     if notice.facts.finding is not None:
-        told += _facts_of(notice.facts.finding, inert(integration_type.display_name))
+        told += _facts_of(notice.facts.finding, third_party)
     return [(name, fact) for name, fact in told if fact]
 
 

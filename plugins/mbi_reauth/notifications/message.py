@@ -11,6 +11,7 @@ from email.policy import EmailPolicy, Policy
 from typing import Any, Literal
 
 from mbi_reauth.api.datamodels import MailView
+from mbi_reauth.catalogue import CatalogueError
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.notice import NotificationKind
 from mbi_reauth.notifications import engineers, owners
@@ -72,7 +73,7 @@ def compose(
     Its Message-ID is that of the mail for every attempt, and the subject the same for every mail of an
     incident, so that mail programs recognise a repeat and make one thread of the others (RFC 5322, 3.6.4).
 
-    :param type_of: gives an integration type by its id; what it raises is passed on
+    :param type_of: gives an integration type by its id; what it raises is passed on, but not to engineers
     :param contact: whom a reader may ask
     :param airflow_url: Airflow's own address as people reach it
     """
@@ -111,10 +112,19 @@ def _addressed(mail: MailView, subject: str, now: datetime) -> EmailMessage:
 
 def _to_engineers(mail: MailView, type_of: TypeOf, surroundings: Surroundings) -> tuple[str, dict[str, Any]]:
     matters = [
-        engineers.matter(notice, type_of(notice.integration_type), surroundings) for notice in mail.notices
+        engineers.matter(notice, _third_party(notice.integration_type, type_of), surroundings)
+        for notice in mail.notices
     ]
     subject = matters[0].title if len(matters) == 1 else f"{len(matters)} notices about integrations"
     return subject, {"matters": matters}
+
+
+def _third_party(type_id: str, type_of: TypeOf) -> str:
+    """Name it for engineers, who may have to read that the type's own file has faults."""
+    try:
+        return inert(type_of(type_id).display_name)
+    except CatalogueError:
+        return inert(type_id)
 
 
 def _to_people(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Literal, NamedTuple
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from mbi_reauth import catalogue, settings
 from mbi_reauth.api.datamodels import ClaimRequest, FindingReport, MailView, RunReference, SettleRequest
@@ -19,17 +19,28 @@ from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.notice import NotificationKind
 from mbi_reauth.hooks.api import ApiError, ApiRefusedError, ApiUnavailableError, ReauthApiHook
 from mbi_reauth.notifications.message import compose
-from mbi_reauth.notifications.smtp import AddressRefusedError, MailError, Outgoing, UnansweredError
+from mbi_reauth.notifications.smtp import (
+    AddressRefusedError,
+    MailError,
+    NoServerError,
+    Outgoing,
+    UnansweredError,
+)
 
 log = logging.getLogger(__name__)
 
 SETTLES_WITHIN = 240.0
-"""Seconds for which an email's end is tried to be recorded; within its lease of five minutes."""
+"""Seconds for which an email's end is tried to be recorded; a lease lasts five minutes from the claim on."""
 FAILURES_IN_A_ROW = 3
 """After so many emails that the mail server did not take, one after the other, no more are tried."""
 
 Deliver = Callable[[EmailMessage], None]
-Outcome = Literal["sent", "unsent", "unsure", "refused"]
+Outcome = Literal["sent", "unsent", "untried", "unsure", "refused"]
+_OUTCOMES: tuple[tuple[type[MailError], Outcome], ...] = (
+    (UnansweredError, "unsure"),
+    (NoServerError, "untried"),
+    (MailError, "unsent"),
+)
 
 
 class NotSentError(Exception):
@@ -214,7 +225,8 @@ class _Sending:
             if self.failures == FAILURES_IN_A_ROW:
                 self.over = f"the mail server took none of the last {FAILURES_IN_A_ROW} emails"
             self.unsent.append(f"{about}: {error}")
-            await self._settle(mail, "unsure" if isinstance(error, UnansweredError) else "unsent", str(error))
+            outcome = next(outcome for kind, outcome in _OUTCOMES if isinstance(error, kind))
+            await self._settle(mail, outcome, str(error))
         except Exception as error:
             # One email's trouble must not keep the others from being sent.
             log.exception("The %s email about %s could not be made", mail.kind.value, about)
@@ -226,7 +238,7 @@ class _Sending:
             await self._settle(mail, "sent")
 
     async def _settle(self, mail: MailView, outcome: Outcome, error: str | None = None) -> None:
-        if outcome in ("unsent", "unsure"):
+        if outcome in ("unsent", "untried", "unsure"):
             self.passed_over.update(notice.id for notice in mail.notices)
         request = SettleRequest(lease=mail.lease, outcome=outcome, error=error)
         try:
@@ -244,7 +256,7 @@ class _Sending:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(ApiUnavailableError),
             stop=stop_after_delay(SETTLES_WITHIN),
-            wait=wait_exponential(max=20),
+            wait=wait_random_exponential(multiplier=0.5, max=20),
             reraise=True,
         ):
             with attempt:

@@ -48,6 +48,10 @@ class MailError(Exception):
     """The message was not accepted, as far as is known, and may be sent again; says what to do about it."""
 
 
+class NoServerError(MailError):
+    """There is no mail server to hand anything over to."""
+
+
 class UnansweredError(MailError):
     """The mail server has the message and did not say whether it took it."""
 
@@ -130,7 +134,7 @@ def _connect(conn_id: str) -> _Line:
         if client := _client(hook):
             _hang_up(client)
         # Without its cause: a server's words may repeat the login, and a codec's error holds the password.
-        raise MailError(
+        raise NoServerError(
             f"The mail server of the Airflow connection {conn_id!r} cannot be used: {_words(error, hook)}. "
             f"{_advice(error)}"
         ) from None

@@ -302,6 +302,17 @@ def test_most_of_a_type_lost_at_once_is_held_as_an_outage_and_engineers_hear_onc
     assert len(app.send_all()) == 3
 
 
+def test_a_further_loss_of_that_type_waits_with_the_others_and_is_no_second_outage(app: App) -> None:
+    app.outside.mailing = app.outside.mailing_with(engineers=("eng@example.com",))
+    lose_many(app, 3, 2)
+    app.send_all()
+    app.outside.pass_time(15 * 60)
+    app.about("shop_3", owner={"email": "owner3@example.com"}).report(Cause.GRANT_REVOKED)
+    assert app.send_all() == []
+    app.outside.pass_time(45 * 60)
+    assert len(app.send_all()) == 4
+
+
 def test_a_held_email_is_never_sent_when_it_works_again_within_the_hour(app: App) -> None:
     lose_many(app, 3, 0)
     assert "looks like an outage" in app.about("shop_1").claim()["reason"]
@@ -338,6 +349,60 @@ def test_in_shadow_mode_nobody_is_emailed_until_it_ends(lost: App) -> None:
     assert mails_of(lost.send_all()) == [("opened", "lost", DANA)]
 
 
+def test_a_new_owner_hears_at_once_in_the_thread_of_the_loss(lost: App) -> None:
+    [opening] = lost.send_all()
+    lost.outside.pass_time(8 * DAY)
+    lost.send_all()
+    successor = lost.about("shop", owner={"name": "Kim Example", "email": "kim@example.com"})
+    successor.report(Cause.GRANT_REVOKED)
+    [mail] = lost.send_all()
+    assert mails_of([mail]) == [("reminder", "lost", ["kim@example.com"])]
+    assert (mail["addressee"], mail["in_reply_to"]) == ("Kim Example", opening["message_id"])
+    successor.report(Cause.AUTHORIZED)
+    assert [mail["recipients"] for mail in lost.send_all()] == [[*DANA, "kim@example.com"]]
+
+
+def test_a_corrected_address_hears_at_once_and_nobody_else_is_asked_instead(lost: App) -> None:
+    lost.settle(lost.claim()["mail"], "refused", error="550 5.1.1 no such user")
+    assert "give the owner a backup" in lost.claim()["reason"]
+    lost.outside.pass_time(60)
+    lost.about("shop", owner={"email": "dana@shop.example.com"}).report(Cause.GRANT_REVOKED)
+    lost.outside.mailing = lost.outside.mailing_with(engineers=("eng@example.com",))
+    assert mails_of(lost.send_all()) == [("reminder", "lost", ["dana@shop.example.com"])]
+
+
+def test_nobody_is_asked_to_mend_what_the_registry_does_not_have_any_more(app: App) -> None:
+    app.report(Cause.GRANT_REVOKED)
+    app.send_all()
+    other = app.about("other", type="plain")
+    for _ in range(8):
+        app.outside.pass_time(DAY / 4)
+        other.report(Cause.AUTHORIZED)
+    assert "is it still in the registry?" in app.serve()["reason"]
+    assert app.send_all() == []
+    app.report(Cause.GRANT_REVOKED)
+    app.outside.pass_time(DAY / 4)
+    assert mails_of(app.send_all()) == [("reminder", "still_lost", DANA)]
+
+
+def test_what_the_mail_server_did_not_take_keeps_nothing_else_from_its_turn(app: App) -> None:
+    for name in ("ads", "books"):
+        app.about(name, type=TYPES[name], owner={"email": f"{name}@example.com"}).report(Cause.GRANT_REVOKED)
+        app.outside.pass_time(1)
+    first = app.serve()["mail"]
+    app.settle(first, "unsent", error="451 later")
+    assert app.serve()["mail"]["recipients"] != first["recipients"]
+
+
+def test_what_was_lost_while_there_was_no_mail_server_reaches_its_owner_as_one_email(app: App) -> None:
+    for name in TYPES:
+        lose(app, name)
+        app.settle(app.about(name).claim()["mail"], "untried", error="no route to host")
+        app.outside.pass_time(DAY / 4)
+    [mail] = app.send_all()
+    assert len(mail["notices"]) == 3
+
+
 def test_coming_back_before_anybody_heard_of_the_recovery_goes_on_as_one_loss(lost: App) -> None:
     lost.send_all()
     lost.outside.pass_time(600)
@@ -360,6 +425,17 @@ def test_lost_again_after_the_recovery_was_told_is_said_at_once_but_once_a_day(l
         lost.report(Cause.GRANT_REVOKED)
         told += mails_of(lost.send_all())
     assert [reason for _, reason, _ in told] == ["works_again", "lost_again", "works_again"]
+
+
+def test_an_email_that_it_is_lost_again_says_since_when_it_is_this_time(lost: App) -> None:
+    lost.send_all()
+    lost.outside.pass_time(600)
+    lost.report(Cause.AUTHORIZED)
+    lost.send_all()
+    lost.outside.pass_time(600)
+    lost.report(Cause.GRANT_REVOKED)
+    [mail] = lost.send_all()
+    assert mail["notices"][0]["facts"]["since"] == "2026-03-01T12:20:00Z"
 
 
 def test_a_newly_entered_credential_that_is_refused_too_is_said_at_once(lost: App) -> None:

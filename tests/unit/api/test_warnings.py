@@ -123,6 +123,39 @@ def test_what_a_third_party_retires_is_told_at_each_of_its_stages_once(watched: 
     assert told == [(day, "engineer", "sunset", ENGINEERS) for day in (10, 70, 93, 100)]
 
 
+def test_of_two_stages_of_a_retirement_that_nobody_was_told_yet_only_the_last_is_told(app: App) -> None:
+    retiring = app.about("retiring", type="retiring")
+    for day in (15, 60):
+        app.outside.pass_time(day * DAY)
+        retiring.report(Cause.AUTHORIZED)
+        assert app.serve()["mail"] is None
+    app.outside.pass_time(3600)
+    app.outside.mailing = app.outside.mailing_with(engineers=tuple(ENGINEERS))
+    [mail] = app.send_all()
+    assert [notice["facts"]["reason"] for notice in mail["notices"]] == ["sunset"]
+
+
+def test_what_only_integrations_that_left_the_registry_used_is_retired_in_silence(watched: App) -> None:
+    watched.about("old", type="retiring").report(Cause.AUTHORIZED)
+    watched.outside.pass_time(15 * DAY)
+    watched.report(Cause.AUTHORIZED)
+    assert watched.send_all() == []
+    watched.about("new", type="retiring").report(Cause.AUTHORIZED)
+    [mail] = watched.send_all()
+    assert mail["notices"][0]["facts"]["affected"] == ["new"]
+
+
+def test_engineers_do_not_hear_late_of_an_outage_that_is_over(watched: App) -> None:
+    shops = [watched.about(f"shop_{number}") for number in range(3)]
+    for shop in shops:
+        shop.report(Cause.GRANT_REVOKED)
+    watched.settle(watched.serve()["mail"], "untried", error="no route to host")
+    watched.outside.pass_time(600)
+    for shop in shops:
+        shop.report(Cause.AUTHORIZED)
+    assert watched.send_all() == []
+
+
 def test_a_gate_in_shadow_mode_only_counts_what_it_would_have_stopped(app: App) -> None:
     for _ in range(2):
         app.report(Cause.GRANT_REVOKED, shadow=True, blocked_run=RUN)

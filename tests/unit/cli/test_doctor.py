@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from mbi_reauth.__main__ import main
 from mbi_reauth.cli.doctor import Line, examine
 from mbi_reauth.cli.process import read_connections_as_airflow_does
+from mbi_reauth.models.metadata_db import transact
+from mbi_reauth.models.tables import Outbox
 from tests.loopback import reply, serving
+from tests.metadata_db import connected_to, create_tables
 
 REGISTRY = """
 integrations:
@@ -176,3 +180,37 @@ def test_how_people_are_written_to_is_looked_at(
     monkeypatch.setenv(f"AIRFLOW__MBI_REAUTH__{setting}", value)
     main(["doctor", "--registry", registry])
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "words"),
+    [
+        (None, "missing  sweep: has never sent what is due"),
+        (1, "ok       sweep: last sent what was due at "),
+        (50, "missing  sweep: last sent what was due at "),
+    ],
+)
+def test_a_sweep_that_sends_nothing_any_more_is_missed(
+    registry: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    hours_ago: float | None,
+    words: str,
+) -> None:
+    with connected_to(f"sqlite:///{tmp_path / 'airflow.db'}"):
+        create_tables()
+        if hours_ago is not None:
+            served_at = datetime.now(timezone.utc) - timedelta(hours=hours_ago)
+            transact(lambda session: session.add(Outbox(id=1, served_at=served_at)))
+        main(["doctor", "--registry", registry])
+    assert words in capsys.readouterr().out
+
+
+def test_in_shadow_mode_no_sweep_is_missed(
+    registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MBI_REAUTH__SHADOW", "True")
+    with connected_to(f"sqlite:///{tmp_path / 'airflow.db'}"):
+        create_tables()
+        main(["doctor", "--registry", registry])
+    assert " sweep: " not in capsys.readouterr().out

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mbi_reauth.core.evidence import Driver, Endpoint, Evidence
@@ -199,7 +199,6 @@ def test_in_five_years_a_token_of_fourteen_days_is_warned_of_twice_each_time() -
 
 
 @given(st.integers(2, 400), st.integers(3, 12), st.integers(-11, 11))
-@settings(deadline=None)
 def test_each_threshold_is_warned_of_once_however_the_end_wavers(
     lifetime: int, every: int, wavers: int
 ) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mbi_reauth.core.outage import AT_LEAST, HELD_FOR, WITHIN, Flip, Outage, outage_around
+from mbi_reauth.core.outage import AT_LEAST, HELD_FOR, WITHIN, Flip, Outage, outage_around, outage_before
 
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -87,6 +87,19 @@ def test_ten_thousand_losses_within_a_minute_are_one_outage() -> None:
     assert len(outage.integration_ids) == 10_000
 
 
+@pytest.mark.parametrize(("minute", "found"), [(11, "abc"), (59, "abc"), (60, ""), (-1, "")])
+def test_a_further_loss_joins_an_outage_while_owners_are_still_to_hear_of_it(
+    minute: float, found: str
+) -> None:
+    late = lost("late", minute)
+    assert ids(outage_before(late, [*losses(0, 1, 2), late], integrations=5)) == found
+
+
+def test_a_loss_joins_no_two_others() -> None:
+    late = lost("late", 30)
+    assert outage_before(late, [*losses(0, 1), late], integrations=3) is None
+
+
 def by_trying_every_span(flip: Flip, flips: list[Flip], integrations: int) -> Outage | None:
     """The rule, word by word."""
     best: Outage | None = None
@@ -110,7 +123,6 @@ some_losses = st.lists(
 
 
 @given(some_losses, st.integers(0, 24), st.integers(1, 12))
-@settings(deadline=None)
 def test_the_outage_is_the_one_that_trying_every_span_finds(
     flips: list[Flip], which: int, integrations: int
 ) -> None:

@@ -132,7 +132,7 @@ moves = st.lists(st.integers(0, 2), max_size=4)
 
 
 @pytest.mark.parametrize("keyed", [True, False])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(st.tuples(moves, st.integers(0, 30)), max_size=6))
 def test_no_history_of_crashes_loses_or_doubles_a_row(keyed: bool, runs: list[tuple[list[int], int]]) -> None:
     fs = MortalObjectStore()

@@ -92,10 +92,11 @@ def failing(times: int, error: Exception) -> tuple[list[int], Callable[[Session]
 
 
 LOCKED = OperationalError("UPDATE", {}, Exception("database is locked"))
+DEADLOCK = OperationalError("UPDATE", {}, Exception(1213, "Deadlock found; try restarting transaction"))
 TAKEN = IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed"))
 
 
-@pytest.mark.parametrize("error", [LOCKED, TAKEN])
+@pytest.mark.parametrize("error", [LOCKED, DEADLOCK, TAKEN])
 def test_work_that_lost_a_race_is_done_again_from_the_start(error: Exception) -> None:
     runs, work = failing(2, error)
     assert transact(work) == "done"

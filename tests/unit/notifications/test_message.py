@@ -211,8 +211,8 @@ FACTS: dict[str, dict[str, list[str]]] = {
         "nl": ["niet te bereiken: de mailserver kent het adres dana@example.com niet"],
     },
     "escalation_to_engineers": {
-        "en": ["dags/integrations.yaml names nobody as backup"],
-        "nl": ["in dags/integrations.yaml niemand (als backup) is aangewezen"],
+        "en": ["dags/integrations.yaml names no backup for the owner who can be reached"],
+        "nl": ["geen vervanger van de eigenaar (backup) staat die te bereiken is"],
     },
     "escalation_digest": {
         "en": [
@@ -609,12 +609,21 @@ def test_what_has_ended_is_told_as_past() -> None:
     assert composed(view, now=later)["Subject"] == "Mixpanel: something we use ended on 3 March 2027"
 
 
-def test_an_error_of_the_catalogue_is_passed_on() -> None:
-    def type_of(_: str) -> IntegrationType:
-        raise catalogue.CatalogueError("There is no integration type 'quickbooks'")
+def no_type(_: str) -> IntegrationType:
+    raise catalogue.CatalogueError("quickbooks.yaml has faults")
 
+
+def test_an_owner_is_not_written_to_from_a_catalogue_with_faults() -> None:
     with pytest.raises(catalogue.CatalogueError):
-        composed(EVERY_MAIL["opened"], type_of=type_of)
+        composed(EVERY_MAIL["opened"], type_of=no_type)
+
+
+def test_engineers_hear_of_a_catalogue_with_faults_all_the_same() -> None:
+    broken = finding(Cause.PROBE_MISCONFIGURED, explanation="quickbooks.yaml has faults.")
+    note = for_engineers(Reason.MISCONFIGURED, finding=broken, since=OPENED)
+    message = composed(mail(NotificationKind.ENGINEER, note), type_of=no_type)
+    assert "(quickbooks): the set-up is wrong" in message["Subject"]
+    assert "quickbooks.yaml has faults." in text_of(message)
 
 
 def test_the_vendors_words_about_a_database_reach_the_owner() -> None:

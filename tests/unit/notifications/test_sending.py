@@ -37,7 +37,7 @@ from mbi_reauth.notifications.sending import (
     tell_owner,
     tell_owners,
 )
-from mbi_reauth.notifications.smtp import AddressRefusedError, MailError
+from mbi_reauth.notifications.smtp import AddressRefusedError, MailError, NoServerError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 RUN = RunReference(dag_id="extract_books", run_id="r1", task_id="books.check_authorization")
@@ -198,6 +198,13 @@ def test_a_server_that_takes_three_mails_in_a_row_not_is_left_alone() -> None:
     assert len(sent.unsent) == 3
     assert "none of the last 3" in sent.reason
     assert [each.outcome for each in outbox.settled] == ["unsent"] * 3
+
+
+def test_where_there_is_no_mail_server_nothing_is_held_against_the_mails() -> None:
+    outbox = Outbox(*(a_mail(number, to=to(number)) for number in range(1, 9)))
+    sent = send(outbox, Server(always=NoServerError("connection refused")))
+    assert len(sent.unsent) == 3
+    assert [each.outcome for each in outbox.settled] == ["untried"] * 3
 
 
 def test_failures_that_are_not_in_a_row_end_nothing() -> None:

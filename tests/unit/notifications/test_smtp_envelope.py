@@ -49,6 +49,13 @@ def test_a_server_of_eight_bits_is_told_of_them_and_of_the_size() -> None:
     assert enclosed.options == (f"SIZE={len(enclosed.content)}", "BODY=8BITMIME")
 
 
+def test_a_mail_in_ascii_needs_no_eight_bits() -> None:
+    message = eight_bit_mail()
+    message.set_content("Dana")
+    enclosed = enclose(message, EVERYTHING)
+    assert enclosed.options == (f"SIZE={len(enclosed.content)}",)
+
+
 def test_a_server_of_seven_bits_gets_the_same_text_in_ascii() -> None:
     enclosed = enclose(eight_bit_mail(), ())
     assert enclosed.content.isascii()
@@ -76,11 +83,11 @@ def test_an_international_address_needs_a_server_that_knows_them() -> None:
     assert "To: daniëlle@example.com\r\n".encode() in enclosed.content
 
 
-@pytest.mark.parametrize("missing", ["From", "To"])
-def test_a_mail_from_nobody_or_to_nobody_is_not_written(missing: str) -> None:
+@pytest.mark.parametrize(("missing", "called"), [("From", "sender"), ("To", "recipient")])
+def test_a_mail_from_nobody_or_to_nobody_is_not_written(missing: str, called: str) -> None:
     message = mail()
     del message[missing]
-    with pytest.raises(ValueError, match=r"it has no (sender|recipient)"):
+    with pytest.raises(ValueError, match=f"it has no {called}"):
         enclose(message, EVERYTHING)
 
 

@@ -22,7 +22,7 @@ from mbi_reauth.api.services.incidents import view
 from mbi_reauth.api.services.outbox import UNSETTLED, message_id, of_kind
 from mbi_reauth.api.services.recipients import integration_of, recipients_of
 from mbi_reauth.api.services.surroundings import Mailing
-from mbi_reauth.api.services.warnings import tell_of_retirements
+from mbi_reauth.api.services.warnings import forget_past_outages, tell_of_retirements
 from mbi_reauth.catalogue.model import Sunset
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.notice import OF_INCIDENTS, Facts, NotificationKind
@@ -55,13 +55,14 @@ class Claim:
     held: list[str] = field(default_factory=list)
 
     def answer(self) -> ClaimResponse:
-        """Hand out the email that has been due for longest, or say why there is none."""
+        """Hand out the email whose turn it is, or say why there is none."""
         outbox = self._take_turn()
         if self.mailing.shadow:
             return ClaimResponse(reason="shadow mode: nobody is emailed")
         if self.request.serving:
             outbox.served_at = self.now
             tell_of_retirements(self.session, self.sunsets, now=self.now)
+            forget_past_outages(self.session, now=self.now)
         holds = Holds(self.session, self.mailing, outbox.served_at, self.now)
         while rows := self._due():
             for row in rows:
@@ -90,9 +91,9 @@ class Claim:
         its = self.request.integration_id
         about = [Notification.integration_id == its] if its is not None else []
         due = select(Notification).where(self._claimable(), *about)
-        return self.session.scalars(
-            due.order_by(Notification.due_at, Notification.id).limit(_AT_A_TIME)
-        ).all()
+        # what the mail server did not take before comes last, so that it keeps no other from going out
+        in_turn = due.order_by(Notification.attempts, Notification.due_at, Notification.id)
+        return self.session.scalars(in_turn.limit(_AT_A_TIME)).all()
 
     def _claimable(self) -> ColumnElement[bool]:
         return and_(
@@ -178,7 +179,12 @@ class Claim:
         return [first, *(row for row in rows if self._joins(row, recipients, holds))]
 
     def _fresh_like(self, first: Notification) -> ColumnElement[bool]:
-        like = and_(Notification.kind == first.kind, Notification.lease.is_(None), Notification.attempts == 0)
+        like = and_(
+            Notification.kind == first.kind,
+            Notification.lease.is_(None),
+            Notification.maybe_sent_at.is_(None),
+            Notification.attempts == 0,
+        )
         if first.integration_id is None or first.kind == NotificationKind.ENGINEER.value:
             return like
         owner = self.session.get_one(Status, first.integration_id).owner_email
@@ -186,15 +192,15 @@ class Claim:
         return and_(like, Notification.integration_id.in_(same_owner))
 
     def _joins(self, row: Notification, recipients: tuple[str, ...], holds: Holds) -> bool:
-        outage = row.kind == NotificationKind.OPENED.value and holds.of_outage(row) is not None
-        return not outage and recipients_of(self.session, row, self.mailing) == recipients
+        kept = holds.keeps_from_digest(row)
+        return not kept and recipients_of(self.session, row, self.mailing) == recipients
 
     def _thread(self, batch: Sequence[Notification]) -> str | None:
         """Return the opening email that all of them belong to; an opening one begins its thread."""
         kind = NotificationKind(batch[0].kind)
         if kind not in OF_INCIDENTS or kind is NotificationKind.OPENED:
             return None
-        begun = self.session.execute(
+        handed_out = self.session.execute(
             select(Notification.incident_id, Notification.message_id)
             .where(
                 Notification.incident_id.in_([row.incident_id for row in batch]),
@@ -203,7 +209,7 @@ class Claim:
             )
             .order_by(Notification.ordinal)
         )
-        openings = dict(begun.tuples().all())
+        openings = {row.incident_id: row.message_id for row in handed_out}
         threads = {openings.get(row.incident_id) for row in batch}
         return threads.pop() if len(threads) == 1 else None
 
@@ -248,8 +254,14 @@ def _is_earlier_try(holder: object, asker: RunReference) -> bool:
 
 
 def _shared_message_id(batch: Sequence[Notification]) -> str:
-    """Return the Message-ID of one email about all of them; of the same ones it is always the same."""
-    if len({row.message_id for row in batch}) == 1:
-        return batch[0].message_id
+    """Return the Message-ID of one email about all of them; of the same ones it is always the same.
+
+    What may be out keeps the one it had.
+    """
+    for row in batch:
+        if row.lease is not None or row.maybe_sent_at is not None:
+            return row.message_id
+    if len(batch) == 1:
+        return message_id(batch[0].key)
     keys = "\n".join(sorted(row.key for row in batch))
     return message_id(f"digest:{hashlib.sha256(keys.encode()).hexdigest()}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from mbi_reauth.api.services.in_use import in_use_since
 from mbi_reauth.api.services.outages import Outages
 from mbi_reauth.api.services.outbox import UNSETTLED, of_kind
 from mbi_reauth.api.services.surroundings import Mailing
@@ -20,6 +21,8 @@ from mbi_reauth.models.tables import Incident, Notification, Status
 
 DIGESTS_FOR = timedelta(minutes=10)
 """For how long after an email about a loss further ones to the same owner wait for each other."""
+_DISUSED_FOR = timedelta(hours=6)
+_WHILE_IN_USE = (*TO_PEOPLE, NotificationKind.EXPIRING)
 SERVED_WITHIN = timedelta(minutes=30)
 """How recent the last sweep must be for an email to be left to the next one."""
 
@@ -40,19 +43,30 @@ class Holds:
     served_at: datetime | None
     now: datetime
     outages: Outages = field(init=False)
+    in_use_since: datetime = field(init=False)
 
     def __post_init__(self) -> None:
         """Look for outages in the same transaction."""
         self.outages = Outages(self.session, self.now)
+        self.in_use_since = in_use_since(self.session, now=self.now)
 
     def of(self, row: Notification) -> Hold | None:
         """Return what an email waits for, if it has to."""
         kind = NotificationKind(row.kind)
+        if kind in _WHILE_IN_USE and (hold := self._of_disuse(row)):
+            return hold
         if kind is NotificationKind.OPENED:
             return self.of_outage(row) or self._of_digest(row)
         if kind is NotificationKind.RECOVERED:
             return self._of_news_in_hand(row)
         return self._of_night(row) if kind in IN_WAKING_HOURS else None
+
+    def keeps_from_digest(self, row: Notification) -> bool:
+        """Tell whether an email waits even where others of its kind go out to the same people."""
+        kind = NotificationKind(row.kind)
+        if kind in _WHILE_IN_USE and self._of_disuse(row) is not None:
+            return True
+        return kind is NotificationKind.OPENED and self.of_outage(row) is not None
 
     def of_outage(self, row: Notification) -> Hold | None:
         """Return until when a loss counts as part of an outage; engineers are then told of that."""
@@ -70,7 +84,8 @@ class Holds:
     def _of_digest(self, row: Notification) -> Hold | None:
         """Wait for further losses of the same owner, if somebody will come and send them."""
         served = self.served_at is not None and self.served_at > self.now - SERVED_WITHIN
-        if not served or row.lease is not None or row.attempts:
+        begun = row.lease is not None or row.maybe_sent_at is not None or row.attempts > 0
+        if not served or begun:
             return None
         owner = self.session.get_one(Status, row.integration_id).owner_email
         written_at = self._written_at(owner, row)
@@ -106,6 +121,15 @@ class Holds:
         if until is None:
             return None
         return Hold(until, f"an email about its loss is being sent until {clock(until)}")
+
+    def _of_disuse(self, row: Notification) -> Hold | None:
+        """Ask nobody to mend what the registry does not have any more, or by another id."""
+        checked_at = self.session.get_one(Status, row.integration_id).checked_at
+        if checked_at is not None and checked_at >= self.in_use_since:
+            return None
+        until = self.now + _DISUSED_FOR
+        why = f"nothing has been reported about {row.integration_id} for a day; is it still in the registry?"
+        return Hold(until, why)
 
     def _of_night(self, row: Notification) -> Hold | None:
         status = self.session.get_one(Status, row.integration_id)

@@ -24,8 +24,9 @@ class LeaseLostError(ValueError):
 
 def claim(request: ClaimRequest, surroundings: Surroundings) -> ClaimResponse:
     """Hand the email that is due to one asker, under a lease; tell the others why they get none."""
-    sunsets = sunsets_of(transact(types_in_use), surroundings.type_of) if request.serving else ()
     mailing, now = surroundings.mailing(), surroundings.now()
+    types = transact(partial(types_in_use, now=now)) if request.serving else ()
+    sunsets = sunsets_of(types, surroundings.type_of)
 
     def work(session: Session) -> ClaimResponse:
         return Claim(session, request, mailing, now, sunsets).answer()
@@ -70,7 +71,7 @@ def _lock_incidents(session: Session, lease: str, now: datetime) -> list[Inciden
 
 def _record(row: Notification, request: SettleRequest, now: datetime) -> None:
     lent_until = row.lease_expires_at
-    row.attempts += 1
+    row.attempts += request.outcome != "untried"
     row.lease_expires_at = None
     if request.outcome == "sent":
         # who says so late has sent it while it had the lease

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from mbi_reauth.core.outage import AT_LEAST, Flip, Outage, outage_around
+from mbi_reauth.api.services.in_use import in_use
+from mbi_reauth.core.outage import AT_LEAST, Flip, Outage, outage_around, outage_before
 from mbi_reauth.models.tables import Incident, Status
 
 _LATELY = timedelta(hours=3)
-_IN_USE = timedelta(days=1)
 
 
 class _Type(NamedTuple):
@@ -40,7 +40,7 @@ class Outages:
     _found: dict[str, Outage] = field(default_factory=dict)
 
     def of(self, incident: Incident, type_id: str) -> Outage | None:
-        """Return the outage that an incident is part of, over or not."""
+        """Return the outage that an incident is part of, or joins; over or not."""
         known = self._found.get(incident.integration_id)
         if known is not None:
             return known
@@ -53,6 +53,8 @@ class Outages:
         outage = outage_around(flip, kind.flips, integrations=kind.integrations)
         if outage is not None:
             self._found |= dict.fromkeys(outage.integration_ids, outage)
+        else:
+            outage = outage_before(flip, kind.flips, integrations=kind.integrations)
         return outage
 
     def _read(self, type_id: str) -> _Type:
@@ -64,6 +66,6 @@ class Outages:
             .where(of_type, or_(Incident.opened_at > lately, Incident.reopened_at > lately))
         )
         known = self.session.scalar(
-            select(func.count()).select_from(Status).where(of_type, Status.checked_at > self.now - _IN_USE)
+            select(func.count()).select_from(Status).where(of_type, in_use(self.session, now=self.now))
         )
         return _Type([Flip(*each) for each in flips], known or 0)

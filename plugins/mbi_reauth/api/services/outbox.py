@@ -44,18 +44,20 @@ def correspond(
         if open_incident(session, incident.integration_id) is not None:
             return
         its = Notification.integration_id == incident.integration_id
-    rows = session.scalars(select(Notification).where(its, of_kind(*OF_INCIDENTS))).all()
+    rows = session.scalars(
+        select(Notification).where(its, of_kind(*OF_INCIDENTS)).order_by(Notification.id)
+    ).all()
     case = Case(
         confirmed=incident.confirmed_at is not None,
         closed=closed,
-        reopened_at=incident.reopened_at,
         replacement_refused=replacement_refused,
+        owner=session.get_one(Status, incident.integration_id).owner_email,
     )
     letters = [_letter(row, now) for row in rows]
     for due in correspondence.due(case, letters, reminder_days=mailing.reminder_days, now=now):
-        if due.kind is NotificationKind.REMINDER and due.reason is not Reason.STILL_LOST:
-            _cancel_rows([row for row in rows if row.kind == due.kind.value], now)
-        facts = Facts(reason=due.reason, since=incident.opened_at, until=incident.closed_at)
+        _cancel_rows([row for row in rows if NotificationKind(row.kind) in due.supersedes], now)
+        since = incident.flipped_at if due.reason is Reason.LOST_AGAIN else incident.opened_at
+        facts = Facts(reason=due.reason, since=since, until=incident.closed_at)
         key = f"{incident.id}:{due.kind.value}:{due.ordinal}"
         put(
             session,
@@ -125,6 +127,7 @@ def _letter(row: Notification, now: datetime) -> Letter:
         claimed=(row.lease is not None or row.maybe_sent_at is not None)
         and row.sent_at is None
         and row.refused_at is None,
+        to=tuple(row.recipient.split(",")) if row.recipient else (),
     )
 
 

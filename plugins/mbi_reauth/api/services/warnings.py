@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from mbi_reauth.api.services.in_use import in_use
 from mbi_reauth.api.services.outbox import UNSETTLED, cancel, of_kind, put
 from mbi_reauth.catalogue.model import IntegrationType, Sunset
+from mbi_reauth.core.expiry import ExpiryWatch
 from mbi_reauth.core.incident import Known, Transition
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.notice import Facts, NotificationKind, Reason, Retirement
 from mbi_reauth.core.outage import HELD_FOR, Outage
 from mbi_reauth.core.retirement import stage
 from mbi_reauth.core.trouble import Trouble
-from mbi_reauth.models.tables import Notification, Status
+from mbi_reauth.models.tables import Incident, Notification, Status
 from mbi_reauth.probes.credential import MisconfiguredError
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,11 @@ def warn_of_expiry(session: Session, status: Status, transition: Transition, *, 
     if lost or expiry is None or expiry.warned_days is None or transition.expires:
         its = Notification.integration_id == status.integration_id
         cancel(session, its, of_kind(NotificationKind.EXPIRING), now=now)
-    if not transition.expires or expiry is None:
+    if expiry is None:
+        return
+    if transition.closes and not transition.expires and expiry.expires_at > now:
+        _put_back(session, status.integration_id, expiry)
+    if not transition.expires:
         return
     key = (
         f"{status.integration_id}:expiring:{expiry.credential_version}:{expiry.expires_at:%Y-%m-%d}"
@@ -83,6 +89,18 @@ def warn_of_expiry(session: Session, status: Status, transition: Transition, *, 
     notification = _notification(key, NotificationKind.EXPIRING, now)
     notification.ordinal = expiry.warned_days or 0
     put(session, notification, facts, about=status)
+
+
+def _put_back(session: Session, integration_id: str, expiry: ExpiryWatch) -> None:
+    """Let a warning go out that was taken out for a loss that is over, if the credential is the same."""
+    last = session.scalar(
+        select(Notification)
+        .where(Notification.integration_id == integration_id, of_kind(NotificationKind.EXPIRING))
+        .order_by(Notification.id.desc())
+        .limit(1)
+    )
+    if last is not None and last.sent_at is None and last.ordinal == expiry.warned_days:
+        last.cancelled_at = None
 
 
 def tell_of_outage(session: Session, type_id: str, outage: Outage, *, now: datetime) -> None:
@@ -97,10 +115,20 @@ def tell_of_outage(session: Session, type_id: str, outage: Outage, *, now: datet
         reason=Reason.MANY_AT_ONCE,
         since=outage.began_at,
         held_until=outage.held_until,
-        affected=tuple(_labels(session, type_id, set(outage.integration_ids))),
+        affected=tuple(_labels(session, Status.integration_type == type_id, only=outage.integration_ids)),
     )
     key = f"type:{type_id}:many_at_once:{outage.began_at.isoformat()}"
     _put_about_type(session, type_id, key, facts, now=now)
+
+
+def forget_past_outages(session: Session, *, now: datetime) -> None:
+    """Take out what engineers were to hear of losses at once, where nothing of that type is lost any more."""
+    lost = (
+        select(Incident.id)
+        .join(Status, Status.integration_id == Incident.integration_id)
+        .where(Incident.open_key.is_not(None), Status.integration_type == Notification.integration_type)
+    )
+    cancel(session, Notification.key.contains(":many_at_once:"), ~lost.exists(), now=now)
 
 
 def tell_of_retirements(session: Session, sunsets: Sequence[tuple[str, Sunset]], *, now: datetime) -> None:
@@ -112,10 +140,12 @@ def tell_of_retirements(session: Session, sunsets: Sequence[tuple[str, Sunset]],
         key = f"type:{type_id}:sunset:{sunset.on.isoformat()}:{reached}"
         if session.scalar(select(Notification.id).where(Notification.key == key)) is not None:
             continue
+        earlier = key.removesuffix(str(reached))
+        cancel(session, Notification.key.startswith(earlier, autoescape=True), now=now)
         facts = Facts(
             reason=Reason.SUNSET,
             retirement=Retirement(on=sunset.on, what=sunset.what, source=sunset.source),
-            affected=tuple(_labels(session, type_id, None)),
+            affected=tuple(_labels(session, Status.integration_type == type_id, in_use(session, now=now))),
         )
         _put_about_type(session, type_id, key, facts, now=now)
 
@@ -133,9 +163,10 @@ def _sunsets(type_id: str, type_of: Callable[[str], IntegrationType]) -> Sequenc
         return ()
 
 
-def types_in_use(session: Session) -> list[str]:
-    """List the integration types that anything has been reported about."""
-    return list(session.scalars(select(Status.integration_type).distinct().order_by(Status.integration_type)))
+def types_in_use(session: Session, *, now: datetime) -> list[str]:
+    """List the types of the integrations that are in use."""
+    types = select(Status.integration_type).where(in_use(session, now=now)).distinct()
+    return list(session.scalars(types.order_by(Status.integration_type)))
 
 
 def _put_about_type(session: Session, type_id: str, key: str, facts: Facts, *, now: datetime) -> None:
@@ -144,13 +175,13 @@ def _put_about_type(session: Session, type_id: str, key: str, facts: Facts, *, n
     put(session, notification, facts)
 
 
-def _labels(session: Session, type_id: str, only: set[str] | None) -> list[str]:
+def _labels(session: Session, *which: ColumnElement[bool], only: Collection[str] | None = None) -> list[str]:
+    # as many as there are integrations: too many for parameters of a query
+    wanted = set(only) if only is not None else None
     rows = session.execute(
-        select(Status.integration_id, Status.integration)
-        .where(Status.integration_type == type_id)
-        .order_by(Status.integration_id)
+        select(Status.integration_id, Status.integration).where(*which).order_by(Status.integration_id)
     )
-    entries = [entry for integration_id, entry in rows if only is None or integration_id in only]
+    entries = [entry for integration_id, entry in rows if wanted is None or integration_id in wanted]
     return [Integration.model_validate(entry).full_label for entry in entries[:MOST_NAMED]]
 
 

@@ -19,12 +19,12 @@ depends_on = None
 _STATUS, _INCIDENT, _NOTIFICATION = (f"mbi_reauth_{name}" for name in ("status", "incident", "notification"))
 _OLD_UNIQUE = "mbi_reauth_notification_incident_id_kind_ordinal_uq"
 _OLD_INDEX = "mbi_reauth_notification_sent_at_due_at_idx"
+_INDEX_OF_INCIDENT = "mbi_reauth_notification_incident_id_idx"
 _INDEXES = {
     _STATUS: [["integration_type"], ["owner_email"]],
     _INCIDENT: [["opened_at"], ["reopened_at"]],
     _NOTIFICATION: [
         ["sent_at", "cancelled_at", "due_at"],
-        ["incident_id"],
         ["integration_id"],
         ["message_id"],
         ["lease"],
@@ -66,6 +66,8 @@ def _add_columns() -> None:
         batch.add_column(sa.Column("reopened_at", UtcDateTime()))
         batch.add_column(sa.Column("credential_version", sa.Integer(), nullable=False, server_default="1"))
     op.drop_index(_OLD_INDEX, _NOTIFICATION)
+    # MySQL lets the old unique index go only when another one serves the foreign key.
+    op.create_index(_INDEX_OF_INCIDENT, _NOTIFICATION, ["incident_id"])
     with op.batch_alter_table(_NOTIFICATION) as batch:
         batch.drop_constraint(_OLD_UNIQUE, type_="unique")
         batch.add_column(sa.Column("key", sa.String(255)))
@@ -152,11 +154,12 @@ def downgrade() -> None:
     op.drop_table("mbi_reauth_outbox")
     unknown = (_notifications.c.kind != "opened") | (_notifications.c.ordinal != 0)
     op.execute(_notifications.delete().where(unknown | _notifications.c.incident_id.is_(None)))
+    with op.batch_alter_table(_NOTIFICATION) as batch:
+        batch.drop_constraint("mbi_reauth_notification_integration_id_fk", type_="foreignkey")
     for table, indexes in _INDEXES.items():
         for columns in indexes:
             op.drop_index(f"{table}_{'_'.join(columns)}_idx", table)
     with op.batch_alter_table(_NOTIFICATION) as batch:
-        batch.drop_constraint("mbi_reauth_notification_integration_id_fk", type_="foreignkey")
         batch.drop_constraint("mbi_reauth_notification_key_uq", type_="unique")
         for column in ("key", "integration_id", "integration_type", "facts"):
             batch.drop_column(column)
@@ -167,6 +170,7 @@ def downgrade() -> None:
             "recipient", existing_type=sa.String(2000), type_=sa.String(320), existing_nullable=True
         )
         batch.create_unique_constraint(_OLD_UNIQUE, ["incident_id", "kind", "ordinal"])
+    op.drop_index(_INDEX_OF_INCIDENT, _NOTIFICATION)
     op.create_index(_OLD_INDEX, _NOTIFICATION, ["sent_at", "due_at"])
     with op.batch_alter_table(_INCIDENT, recreate="never") as batch:
         for column in ("reopened_at", "credential_version"):
