@@ -81,7 +81,7 @@ def shadow() -> bool:
 def engineer_emails() -> tuple[str, ...]:
     """Where engineers are written to; empty: nowhere."""
     listed = str(conf.get(SECTION, "engineer_email", fallback=""))
-    return tuple(address.strip() for address in listed.split(",") if address.strip())
+    return tuple(address.strip() for address in listed.replace(";", ",").split(",") if address.strip())
 
 
 def reminder_days() -> tuple[int, ...]:

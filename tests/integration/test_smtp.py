@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mbi_reauth.notifications.smtp import AddressRefusedError, MailError, Outgoing, send
+from mbi_reauth.notifications.smtp import AddressRefusedError, MailError, NoServerError, Outgoing, send
 from tests.smtp import (
     HANG_UP,
     LOGIN,
@@ -167,7 +167,9 @@ def test_a_missing_connection_is_named() -> None:
 def test_a_server_that_is_not_there_is_an_error_for_later(server: MailServer, connect: Connect) -> None:
     with MailServer() as gone:
         connect(gone.port)
-    assert "cannot be used" in str(failure())
+    error = failure()
+    assert "cannot be used" in str(error)
+    assert isinstance(error, NoServerError)
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ class LetterState(str, Enum):
 class Letter:
     """One notification of an incident.
 
-    ``at`` is when it was sent or refused; else when it is or was due. ``claimed``: somebody took it to send
-    it and has not said how that ended, or did not know, so it may be out. ``to`` is whom it was or is being
-    sent to.
+    ``at`` is when it was sent or refused, or may have been; else when it is or was due. ``claimed``: somebody
+    took it to send it and has not said how that ended, or did not know, so it may be out. ``to`` is whom it
+    was or is being sent to.
     """
 
     kind: NotificationKind

@@ -385,6 +385,26 @@ def test_nobody_is_asked_to_mend_what_the_registry_does_not_have_any_more(app: A
     assert mails_of(app.send_all()) == [("reminder", "still_lost", DANA)]
 
 
+def test_what_left_the_registry_is_in_no_digest_of_what_is_still_there(app: App) -> None:
+    lose(app, "ads")
+    app.outside.pass_time(1)
+    lose(app, "desk")
+    app.send_all()
+    for _ in range(8):
+        app.outside.pass_time(DAY / 4)
+        lose(app, "ads")
+    [reminder] = app.send_all()
+    assert [notice["integration"]["id"] for notice in reminder["notices"]] == ["ads"]
+
+
+def test_one_report_from_a_clock_that_ran_ahead_puts_nothing_else_out_of_use(lost: App) -> None:
+    lost.send_all()
+    lost.outside.pass_time(365 * DAY)
+    lost.about("other", type="plain").report(Cause.AUTHORIZED)
+    lost.outside.pass_time(-364 * DAY)
+    assert mails_of(lost.send_all()) == [("reminder", "still_lost", DANA)]
+
+
 def test_what_the_mail_server_did_not_take_keeps_nothing_else_from_its_turn(app: App) -> None:
     for name in ("ads", "books"):
         app.about(name, type=TYPES[name], owner={"email": f"{name}@example.com"}).report(Cause.GRANT_REVOKED)
@@ -458,3 +478,34 @@ def test_an_ambiguous_refusal_of_a_newly_entered_credential_needs_a_second_look(
     lost.outside.pass_time(60)
     second = lost.report(Cause.CREDENTIALS_REJECTED, ambiguous=True, credential_version=version)
     assert second["incident"]["confirmed_at"] is not None
+
+
+def test_a_notification_that_cannot_be_read_keeps_no_other_from_going_out(app: App) -> None:
+    lose(app, "ads")
+    app.about("books", type="none", owner={"email": "sam@example.com"}).report(Cause.GRANT_REVOKED)
+
+    def break_first(session: Any) -> None:
+        row = session.scalars(select(Notification).order_by(Notification.id)).first()
+        row.facts = {"reason": "nobody knows"}
+
+    transact(break_first)
+    assert [mail["recipients"] for mail in app.send_all()] == [["sam@example.com"]]
+    assert app.about("ads").claim()["mail"] is None
+
+
+def test_an_email_holds_fifty_notifications_at_most(app: App) -> None:
+    app.outside.mailing = app.outside.mailing_with(engineers=("eng@example.com",))
+    for number in range(60):
+        app.about(f"shop_{number}").report(Cause.PROBE_MISCONFIGURED)
+    assert [len(mail["notices"]) for mail in app.send_all()] == [50, 10]
+
+
+def test_a_wrong_setting_of_the_emails_loses_no_finding(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__MBI_REAUTH__QUIET_HOURS", "at night")
+    app.client.app.dependency_overrides.clear()  # type: ignore[attr-defined]
+    integration = app.about("shop", type="zendesk").integration.model_dump(mode="json")
+    finding = {"cause": "grant_revoked", "rule": "test.rule", "explanation": "-"}
+    receipt = app.post("findings", {"integration": integration, "finding": finding})
+    assert receipt["accepted"]
+    answer = app.client.post("/api/notifications/claim", json={"integration_id": "shop"})
+    assert (answer.status_code, "quiet_hours" in answer.text) == (422, True)

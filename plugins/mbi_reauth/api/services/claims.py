@@ -6,11 +6,13 @@ All claims take turns on one row, so that what each of them sees of the others i
 from __future__ import annotations
 
 import hashlib
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -28,9 +30,13 @@ from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.notice import OF_INCIDENTS, Facts, NotificationKind
 from mbi_reauth.models.tables import BlockedRun, Incident, Notification, Outbox, Status
 
+log = logging.getLogger(__name__)
+
 LEASE = timedelta(minutes=5)
 UNADDRESSED_FOR = timedelta(hours=1)
 """When to look again for an address where there is none."""
+MOST_IN_ONE = 50
+"""How many notifications one email holds: more would be an email that nobody reads and no server takes."""
 _AT_A_TIME = 50
 _MOST_RUNS = 1000
 _ROW = 1
@@ -66,9 +72,7 @@ class Claim:
         holds = Holds(self.session, self.mailing, outbox.served_at, self.now)
         while rows := self._due():
             for row in rows:
-                if hold := holds.of(row):
-                    self._hold(row, hold)
-                elif mail := self._mail(row, holds):
+                if mail := self._tried(row, holds):
                     return ClaimResponse(mail=mail, reason=self._held())
             self.session.flush()
         its = self.request.integration_id
@@ -114,7 +118,27 @@ class Claim:
         mine = [row_id for row_id, holder in self.session.execute(held) if _is_earlier_try(holder, asker)]
         return Notification.id.in_(mine) if mine else false()
 
+    def _doubt(self, row: Notification) -> None:
+        """Remember that who had it in hand has not said how that ended."""
+        if row.lease is not None:
+            row.maybe_sent_at = min(self.now, row.lease_expires_at or self.now)
+
+    def _tried(self, row: Notification, holds: Holds) -> MailView | None:
+        """Hand a notification out unless it waits; one that cannot be read keeps no other from going out."""
+        try:
+            if hold := holds.of(row):
+                self._hold(row, hold)
+                return None
+            return self._mail(row, holds)
+        except ValidationError as error:
+            why = f"notification {row.id} cannot be read ({error.error_count()} faults in {error.title})"
+            log.warning("In the outbox, %s", why)
+            row.last_error = why
+            self._hold(row, Hold(self.now + UNADDRESSED_FOR, why))
+            return None
+
     def _hold(self, row: Notification, hold: Hold) -> None:
+        self._doubt(row)
         row.due_at = hold.until
         self.held.append(hold.why)
 
@@ -126,10 +150,10 @@ class Claim:
         batch = self._batch(first, recipients, holds)
         if not self._are_still_due(batch):
             return None
+        notices = [self._notice(row) for row in batch]
         lease, shared_id = str(uuid.uuid4()), _shared_message_id(batch)
         for row in batch:
-            if row.lease is not None:
-                row.maybe_sent_at = self.now
+            self._doubt(row)
             row.lease, row.lease_expires_at = lease, self.now + LEASE
             row.recipient, row.message_id = ",".join(recipients), shared_id
             row.claimed_by = self.request.claimed_by.model_dump() if self.request.claimed_by else None
@@ -145,7 +169,7 @@ class Claim:
             locale="en" if owner is None or to_engineers else owner.locale,
             message_id=shared_id,
             in_reply_to=self._thread(batch),
-            notices=[self._notice(row) for row in batch],
+            notices=notices,
         )
 
     def _are_still_due(self, batch: Sequence[Notification]) -> bool:
@@ -175,6 +199,7 @@ class Claim:
             select(Notification)
             .where(self._claimable(), alike, Notification.id != first.id)
             .order_by(Notification.id)
+            .limit(MOST_IN_ONE - 1)
         ).all()
         return [first, *(row for row in rows if self._joins(row, recipients, holds))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +30,9 @@ from mbi_reauth.core.notice import NotificationKind
 from mbi_reauth.core.verdict import Verdict
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import BlockedRun, Incident, Notification, Status
-from mbi_reauth.probes.credential import Credential
+from mbi_reauth.probes.credential import Credential, MisconfiguredError
+
+log = logging.getLogger(__name__)
 
 BLOCKED = "blocked"
 
@@ -50,10 +53,19 @@ def report(finding_report: FindingReport, surroundings: Surroundings) -> Finding
         _report,
         finding_report=finding_report,
         elsewhere=elsewhere,
-        mailing=surroundings.mailing(),
+        mailing=_mailing(surroundings),
         now=surroundings.now(),
     )
     return transact(work)
+
+
+def _mailing(surroundings: Surroundings) -> Mailing:
+    """Return how people want to be written to; a wrong setting must not lose a finding."""
+    try:
+        return surroundings.mailing()
+    except MisconfiguredError as error:
+        log.warning("The defaults hold for emails that become due now. %s", error)
+        return Mailing()
 
 
 def _report(

@@ -16,6 +16,7 @@ from mbi_reauth.api.services.surroundings import Mailing
 from mbi_reauth.api.services.warnings import tell_of_outage
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.notice import IN_WAKING_HOURS, TO_PEOPLE, NotificationKind
+from mbi_reauth.core.outage import Outage
 from mbi_reauth.core.quiet import quiet_until
 from mbi_reauth.models.tables import Incident, Notification, Status
 
@@ -44,6 +45,7 @@ class Holds:
     now: datetime
     outages: Outages = field(init=False)
     in_use_since: datetime = field(init=False)
+    _told: set[Outage] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         """Look for outages in the same transaction."""
@@ -74,7 +76,9 @@ class Holds:
         outage = self.outages.of(incident, row.integration_type)
         if outage is None or outage.held_until <= self.now:
             return None
-        tell_of_outage(self.session, row.integration_type, outage, now=self.now)
+        if outage not in self._told:
+            tell_of_outage(self.session, row.integration_type, outage, now=self.now)
+            self._told.add(outage)
         return Hold(
             outage.held_until,
             f"held until {clock(outage.held_until)}: {len(outage.integration_ids)} integrations of type "
@@ -107,7 +111,8 @@ class Holds:
         )
         if self.session.scalar(in_hand.limit(1)) is not None:
             return self.now
-        return self.session.scalar(select(func.max(Notification.sent_at)).where(*to_owner))
+        lately = Notification.sent_at > self.now - DIGESTS_FOR
+        return self.session.scalar(select(func.max(Notification.sent_at)).where(*to_owner, lately))
 
     def _of_news_in_hand(self, row: Notification) -> Hold | None:
         """Wait until it is known who was told of the loss."""

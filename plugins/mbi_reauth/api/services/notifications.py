@@ -44,7 +44,8 @@ def settle(request: SettleRequest, surroundings: Surroundings) -> None:
 
 def _settle(session: Session, *, request: SettleRequest, mailing: Mailing, now: datetime) -> None:
     incidents = _lock_incidents(session, request.lease, now)
-    rows = session.scalars(select(Notification).where(Notification.lease == request.lease)).all()
+    held = select(Notification).where(Notification.lease == request.lease)
+    rows = session.scalars(held.with_for_update().execution_options(populate_existing=True)).all()
     if not rows:
         raise LeaseLostError(
             "No email is held under this lease: it ran out and another claimed it, or it was given back"
@@ -58,7 +59,7 @@ def _settle(session: Session, *, request: SettleRequest, mailing: Mailing, now: 
 
 
 def _lock_incidents(session: Session, lease: str, now: datetime) -> list[Incident]:
-    """Take the turns of all integrations that an email is about, always in one order."""
+    """Take the turns of all integrations that an email is about."""
     held = select(Notification.integration_id).where(Notification.lease == lease)
     session.execute(
         update(Status).where(Status.integration_id.in_(held)).values(updated_at=now),

@@ -123,7 +123,7 @@ def _letter(row: Notification, now: datetime) -> Letter:
         reason=Facts.model_validate(row.facts).reason,
         ordinal=row.ordinal,
         state=_state(row, now),
-        at=row.sent_at or row.refused_at or row.due_at,
+        at=row.sent_at or row.refused_at or row.maybe_sent_at or row.due_at,
         claimed=(row.lease is not None or row.maybe_sent_at is not None)
         and row.sent_at is None
         and row.refused_at is None,

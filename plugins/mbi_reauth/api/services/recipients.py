@@ -60,7 +60,8 @@ def _everybody_told(session: Session, row: Notification) -> tuple[str, ...]:
     over_at = session.scalar(
         select(func.max(Notification.sent_at)).where(its, of_kind(NotificationKind.RECOVERED))
     )
-    since = func.coalesce(Notification.sent_at, Notification.due_at) > over_at if over_at else true()
+    told_at = func.coalesce(Notification.sent_at, Notification.maybe_sent_at, Notification.due_at)
+    since = told_at > over_at if over_at else true()
     listed = session.scalars(
         select(Notification.recipient)
         .where(its, of_kind(*TO_PEOPLE), Notification.refused_at.is_(None), told, since)

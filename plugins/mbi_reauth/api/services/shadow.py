@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 from functools import partial
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import FindingReport, RunReference, WouldBlock, WouldBlockResponse
@@ -17,6 +18,7 @@ from mbi_reauth.core.verdict import Certainty
 from mbi_reauth.models import tables
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import Notification
+from mbi_reauth.models.types import UtcDateTime
 
 
 def count(report: FindingReport, surroundings: Surroundings) -> None:
@@ -54,21 +56,47 @@ def would_block(surroundings: Surroundings) -> WouldBlockResponse:
 
 
 def _would_block(session: Session, *, now: datetime) -> WouldBlockResponse:
-    rows: defaultdict[str, list[tables.WouldBlock]] = defaultdict(list)
-    for row in session.scalars(select(tables.WouldBlock).order_by(tables.WouldBlock.integration_id)):
-        rows[row.integration_id].append(row)
     waiting = select(func.count()).select_from(Notification).where(UNSETTLED, Notification.due_at <= now)
+    causes = defaultdict(list)
+    row = tables.WouldBlock
+    for integration_id, cause in session.execute(
+        select(row.integration_id, row.cause).distinct().order_by(row.cause)
+    ):
+        causes[integration_id].append(cause)
     return WouldBlockResponse(
-        would_block=[_counted(integration_id, found) for integration_id, found in rows.items()],
+        would_block=[
+            WouldBlock(
+                integration_id=integration_id,
+                runs=runs,
+                first_at=first_at,
+                last_at=last_at,
+                causes=causes[integration_id],
+            )
+            for integration_id, runs, first_at, last_at in session.execute(_by_integration())
+        ],
         waiting_mails=session.scalar(waiting) or 0,
     )
 
 
-def _counted(integration_id: str, rows: list[tables.WouldBlock]) -> WouldBlock:
-    return WouldBlock(
-        integration_id=integration_id,
-        runs=len({(row.dag_id, row.run_id) for row in rows}),
-        first_at=min(row.seen_at for row in rows),
-        last_at=max(row.seen_at for row in rows),
-        causes=sorted({row.cause for row in rows}),
+def _by_integration() -> Select[Any]:
+    """Count runs, not the gates in them."""
+    row = tables.WouldBlock
+    runs = (
+        select(
+            row.integration_id,
+            func.min(row.seen_at, type_=UtcDateTime()).label("first_at"),
+            func.max(row.seen_at, type_=UtcDateTime()).label("last_at"),
+        )
+        .group_by(row.integration_id, row.dag_id, row.run_id)
+        .subquery()
+    )
+    return (
+        select(
+            runs.c.integration_id,
+            func.count(),
+            func.min(runs.c.first_at, type_=UtcDateTime()),
+            func.max(runs.c.last_at, type_=UtcDateTime()),
+        )
+        .group_by(runs.c.integration_id)
+        .order_by(runs.c.integration_id)
     )
