@@ -318,10 +318,14 @@ class World:
         self.hands.remove(hand)
 
     def die(self, hand: Hand) -> None:
-        """The sender dies with the email in hand."""
+        """The sender dies, with what it has in hand; a task is tried again then."""
+        if hand.dead:
+            return
         hand.dead = True
         if hand.asker is not None:
             self.runs[hand.asker.task_id] += 1
+            for other in self.hands:
+                other.dead = other.dead or other.asker == hand.asker
 
     def serve(self) -> None:
         """Send what is due, as the sweep does."""

@@ -130,8 +130,16 @@ class PostgreSQL:
         """Execute as the administrator, each statement by itself."""
         psql = [self._programs["psql"], "-h", str(self.folder), "-p", str(self.port), "-U", "admin"]
         for statement in statements:
-            command = [*psql, "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statement]
-            subprocess.run(command, check=True, capture_output=True)
+            self._execute([*psql, "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statement])
+
+    @staticmethod
+    def _execute(command: list[str]) -> None:
+        """Execute, again while the server listens but is still starting up."""
+        deadline = time.monotonic() + 20
+        while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+            if "starting up" not in done.stderr or time.monotonic() > deadline:
+                raise AssertionError(done.stderr)
+            time.sleep(0.05)
 
     def write(self, name: str, text: str = "") -> None:
         """Write one of the cluster's files."""
