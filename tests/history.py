@@ -154,6 +154,7 @@ class Hand:
     claimed_at: datetime
     asker: RunReference | None
     outcome: str | None = None
+    number: int = 0
     refused: set[str] = field(default_factory=set)
     dead: bool = False
     over: bool = False
@@ -206,6 +207,7 @@ class World:
         self.doubts: dict[str, list[tuple[int, str]]] = defaultdict(list)
         """By integration: addresses to which an email about its loss may have gone, as nobody said."""
         self.settled: list[tuple[int, str, Hand]] = []
+        """When the mail server answered, how that ended, and what had been in hand."""
         self.refuses: set[str] = set()
         self.runs: dict[str, int] = defaultdict(lambda: 1)
         self._number = 0
@@ -290,6 +292,7 @@ class World:
         """
         if hand.outcome is not None or hand.dead or not hand.holds(self.moment):
             return
+        hand.number = self._next()
         refused = {address for address in hand.mail.recipients if address in self.refuses}
         if mood in ("defers", "away", "not"):
             hand.outcome = {"defers": "unsent", "away": "untried", "not": "unsure"}[mood]
@@ -313,7 +316,7 @@ class World:
         else:
             if hand.outcome == "unsure":
                 self._doubt(hand)
-            self.settled.append((self._next(), hand.outcome, hand))
+            self.settled.append((hand.number, hand.outcome, hand))
         hand.over = True
         self.hands.remove(hand)
 

@@ -31,7 +31,8 @@ from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.http import tls_context
 from mbi_reauth.probes.transport import failure_of
 
-TIMEOUT = 5.0
+TIMEOUT = 10.0
+"""Seconds; reports about one integration take turns, fifty at once on SQLite too."""
 CLAIM_TIMEOUT = 20.0
 """Seconds; claims take turns."""
 PREPARE_TIMEOUT = 45.0
@@ -94,7 +95,7 @@ class ReauthApiHook(BaseHook):
         return answer
 
     async def report(self, report: FindingReport) -> FindingReceipt:
-        """Tell the app a finding; raises as :meth:`prepare` does, after 5 s."""
+        """Tell the app a finding; raises as :meth:`prepare` does, after 10 s."""
         return await self._post("/api/findings", report, FindingReceipt)
 
     async def claim(self, request: ClaimRequest) -> ClaimResponse:
@@ -102,7 +103,7 @@ class ReauthApiHook(BaseHook):
         return await self._post("/api/notifications/claim", request, ClaimResponse, timeout=CLAIM_TIMEOUT)
 
     async def settle(self, request: SettleRequest) -> None:
-        """Tell how a claimed email ended; raises as :meth:`prepare` does, after 5 s."""
+        """Tell how a claimed email ended; raises as :meth:`prepare` does, after 10 s."""
         await self._send("/api/notifications/settle", request, TIMEOUT)
 
     async def would_block(self) -> WouldBlockResponse:

@@ -68,6 +68,8 @@ class Holds:
         kind = NotificationKind(row.kind)
         if kind in _WHILE_IN_USE and self._of_disuse(row) is not None:
             return True
+        if kind is NotificationKind.RECOVERED:
+            return self._of_news_in_hand(row) is not None
         return kind is NotificationKind.OPENED and self.of_outage(row) is not None
 
     def of_outage(self, row: Notification) -> Hold | None:
