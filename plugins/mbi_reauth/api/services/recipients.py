@@ -58,7 +58,9 @@ def _everybody_told(session: Session, row: Notification) -> tuple[str, ...]:
         Notification.maybe_sent_at.is_not(None),
     )
     over_at = session.scalar(
-        select(func.max(Notification.sent_at)).where(its, of_kind(NotificationKind.RECOVERED))
+        select(func.max(func.coalesce(Notification.sent_at, Notification.refused_at))).where(
+            its, of_kind(NotificationKind.RECOVERED)
+        )
     )
     told_at = func.coalesce(Notification.sent_at, Notification.maybe_sent_at, Notification.due_at)
     since = told_at > over_at if over_at else true()
