@@ -48,7 +48,7 @@ class GateKey(NamedTuple):
 def dags_standing(session: Session, dag_ids: Collection[str]) -> dict[str, DagStanding]:
     """Say of each DAG whether Airflow would run it now."""
     columns = (DagModel.dag_id, DagModel.is_paused, DagModel.is_stale)
-    found = session.execute(select(*columns).where(DagModel.dag_id.in_(dag_ids))).tuples()
+    found = session.execute(select(*columns).where(DagModel.dag_id.in_(dag_ids)))
     standing = {dag_id: _standing(paused=paused, stale=stale) for dag_id, paused, stale in found}
     return {dag_id: standing.get(dag_id, DagStanding.GONE) for dag_id in dag_ids}
 
@@ -70,7 +70,7 @@ def oldest_first(session: Session, which: ColumnElement[bool], *, limit: int) ->
         .group_by(BlockedRun.dag_id, BlockedRun.run_id)
         .order_by(date, func.min(BlockedRun.id))
     )
-    return [RunKey(*row) for row in session.execute(runs.limit(limit)).tuples()]
+    return [RunKey(*row) for row in session.execute(runs.limit(limit))]
 
 
 def later_than(session: Session, run: RunKey, others: Collection[str]) -> set[str]:
@@ -93,6 +93,7 @@ class StoppedRun:
     run: DagRun | None = None
     dag: Any = None
     instances: Mapping[GateKey, TaskInstance] = field(default_factory=dict)
+    tasks: Mapping[GateKey, set[str | tuple[str, int]]] = field(default_factory=dict)
 
     @classmethod
     def locked(cls, session: Session, key: RunKey, gates: Collection[GateKey]) -> StoppedRun:
@@ -109,12 +110,14 @@ class StoppedRun:
         )
         rows = session.scalars(_fresh(its.with_for_update(of=TaskInstance))).all()
         found = {GateKey(row.task_id, row.map_index): row for row in rows}
-        return cls(session, key, run, dag, {gate: found[gate] for gate in gates if gate in found})
+        known = {gate: found[gate] for gate in gates if gate in found and dag and dag.has_task(gate.task_id)}
+        # All before the first SerializedDAG.clear, after which tasks may have lost their groups (3.3.2).
+        return cls(session, key, run, dag, known, {gate: _with_downstream(dag, gate) for gate in known})
 
     def standing(self, gate: GateKey) -> Standing:
         """Say what Airflow says of a stopped task instance."""
         instance = self.instances.get(gate)
-        if self.run is None or self.dag is None or instance is None or not self.dag.has_task(gate.task_id):
+        if self.run is None or instance is None:
             return Standing(found=False)
         return Standing(
             found=True,
@@ -141,7 +144,7 @@ class StoppedRun:
         self.session.flush()
 
     def _below(self, gates: Iterable[GateKey]) -> list[TaskInstance]:
-        chosen = {each for gate in gates for each in _with_downstream(self.dag, gate)}
+        chosen = {each for gate in gates for each in self.tasks[gate]}
         return list(
             self.dag.clear(dry_run=True, task_ids=chosen, run_id=self.key.run_id, session=self.session)
         )
