@@ -56,6 +56,7 @@ def create_run(
 
     def work(session: Any) -> None:
         dag = DBDagBag().get_latest_version_of_dag(dag_id, session=session)
+        assert dag is not None
         date = datetime(2026, 2, day, tzinfo=timezone.utc)
         run = dag.create_dagrun(
             run_id=run_id,
@@ -102,7 +103,8 @@ def task(run_id: str, task_id: str) -> TaskInstance:
 
 def note(run_id: str, task_id: str) -> str | None:
     its = select(TaskInstance).filter_by(run_id=run_id, task_id=task_id)
-    return transact(lambda session: session.scalars(its).one().note)
+    content: str | None = transact(lambda session: session.scalars(its).one().note)
+    return content
 
 
 def _name(instance: TaskInstance) -> str:
