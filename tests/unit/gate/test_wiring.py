@@ -245,7 +245,7 @@ def test_a_gate_that_cannot_be_built_leaves_the_next_dag_alone(dag: DAG, registr
     assert extract.task_id == "extract"
 
 
-def test_the_gate_takes_what_its_stopped_runs_are_owed(dag: DAG, registry: Path) -> None:  # noqa: ARG001
+def test_the_gate_takes_what_its_stopped_runs_are_owed(dag: DAG, registry: Path) -> None:
     with authorized("shop", registry=registry, resume="latest", resume_within=timedelta(days=1)) as group:
         step("extract")
     assert (group.gate.policy["resume"], group.gate.policy["resume_within"]) == ("latest", 86400.0)
