@@ -19,6 +19,7 @@ from mbi_reauth.api.datamodels import (
 )
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.resume import Owed
 from mbi_reauth.core.signal import by_signal, proof_in, with_signal
 from mbi_reauth.core.standing import (
     differs,
@@ -161,9 +162,10 @@ class Checker:
         *,
         max_age: float = 60,
         blocked_run: RunReference | None = None,
+        owed: Owed = Owed(),  # noqa: B008 - frozen
         report: bool = True,
     ) -> Checked:
-        """See :func:`check`."""
+        """See :func:`check`; ``owed`` is what ``blocked_run`` is owed."""
         try:
             judged = await self._judge(integration, max_age)
         except Exception:
@@ -180,7 +182,7 @@ class Checker:
             return checked
         stopped = blocked_run if judged.finding.verdict is Verdict.NEEDS_REAUTH else None
         try:
-            return replace(checked, receipt=await self._report(integration, judged, stopped))
+            return replace(checked, receipt=await self._report(integration, judged, stopped, owed))
         except Exception:
             # As above: what was found stands, and the email branch reports it once more.
             log.exception("The finding about %s could not be reported", integration.id)
@@ -323,7 +325,7 @@ class Checker:
             return True
 
     async def _report(
-        self, integration: Integration, judged: _Judged, stopped: RunReference | None
+        self, integration: Integration, judged: _Judged, stopped: RunReference | None, owed: Owed
     ) -> FindingReceipt | None:
         if self.api is None:
             return None
@@ -332,6 +334,7 @@ class Checker:
             finding=judged.finding,
             credential_version=judged.credential_version,
             blocked_run=stopped,
+            owed=owed,
             turn=judged.turn,
         )
         try:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypedDict
@@ -18,6 +19,7 @@ from typing_extensions import Self, Unpack
 
 from mbi_reauth.core.gate import GatePolicy
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.resume import Resume
 from mbi_reauth.core.verdict import CONFIRM_AFTER
 from mbi_reauth.lookup import integrations_of
 from mbi_reauth.operators.email_owner import EmailOwnerOperator
@@ -68,7 +70,9 @@ class GateOptions(TypedDict, total=False):
     ``shadow``: say in the log what would be done, have it counted, do nothing. ``max_age``: trust a proof
     this many seconds old. ``deferrable`` (default true): check in the triggerer, without a worker slot; else
     ``mode`` is the sensor's. ``poke_interval``, ``timeout``: seconds between two checks while waiting, and
-    until waiting ends: the gate then fails, or with ``soft_fail`` is skipped.
+    until waiting ends: the gate then fails, or with ``soft_fail`` is skipped. ``resume``: when the
+    authorization works again, run all runs that the gate has stopped (default), the latest or none, those
+    stopped less than ``resume_within`` ago (a timedelta or seconds; default a week; None: no limit).
     """
 
     on_blocked: Literal["skip", "wait", "fail"]
@@ -82,6 +86,8 @@ class GateOptions(TypedDict, total=False):
     poke_interval: float
     timeout: float
     soft_fail: bool
+    resume: Resume
+    resume_within: timedelta | float | None
 
 
 class BranchTaskGroup(TaskGroup):

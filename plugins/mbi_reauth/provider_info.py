@@ -186,6 +186,14 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "18:00-09:00",
                         "default": "20:00-08:00",
                     },
+                    "resume_batch": {
+                        "description": "How many blocked runs are resumed at once when an authorization"
+                        " works again; every 15 seconds as many more.",
+                        "version_added": "0.1.0",
+                        "type": "integer",
+                        "example": None,
+                        "default": "25",
+                    },
                     "contact": {
                         "description": "Whom an owner may ask, named in every email.",
                         "version_added": "0.1.0",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
@@ -19,6 +20,7 @@ from mbi_reauth.api.datamodels import FindingReport, RunReference
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.gate import GateFinding
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.resume import A_WEEK, Owed, Resume
 from mbi_reauth.core.verdict import Finding, Verdict
 from mbi_reauth.lookup import integrations_of
 
@@ -38,14 +40,24 @@ class AuthorizationRetryPolicy(RetryPolicy):
 
     :param integration: an id of the registry, or an entry of it
     :param registry: the registry's path; default: Airflow's configuration, else the one of the DAGs folder
+    :param resume: when the authorization works again, run the task of all runs that were stopped so, of the
+        latest or of none, with what comes after it
+    :param resume_within: a timedelta or seconds after which a stopped run is left; None: no limit
     :param shadow: only say in the log, and have it counted, what would be done
     """
 
     def __init__(
-        self, integration: str | Integration, *, registry: str | Path | None = None, shadow: bool = False
+        self,
+        integration: str | Integration,
+        *,
+        registry: str | Path | None = None,
+        shadow: bool = False,
+        resume: Resume = "all",
+        resume_within: timedelta | float | None = A_WEEK,
     ) -> None:
         [self.integration] = integrations_of([integration], registry, dag=None)
         self.shadow = shadow
+        self.owed = Owed.model_validate({"resume": resume, "within": resume_within, "ends": "failed"})
 
     def evaluate(
         self,
@@ -79,7 +91,7 @@ class AuthorizationRetryPolicy(RetryPolicy):
 
         log.info("%s refused while extracting; checking it", self.integration.full_label)
         shadow = self.shadow or settings.shadow()
-        found = await self._check(run, shadow=shadow)
+        found = (await self._check(run, shadow=shadow)).model_copy(update={"owed": self.owed})
         if not found.blocks or shadow:
             instead = " (shadow mode; otherwise there would be none)" if found.blocks else ""
             log.info("The task's own retries decide%s", instead)
@@ -125,4 +137,5 @@ def _report(found: GateFinding, run: RunReference) -> FindingReport:
         finding=found.finding,
         credential_version=found.credential_version,
         blocked_run=run,
+        owed=found.owed,
     )

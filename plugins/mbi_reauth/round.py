@@ -13,6 +13,7 @@ from mbi_reauth.api.datamodels import FindingReceipt, FindingReport, RunReferenc
 from mbi_reauth.check import AirflowConnections, Checked, Checker, Connections, Probe
 from mbi_reauth.core.gate import GateFinding, GatePolicy, confirmed_by
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.resume import Owed
 from mbi_reauth.core.verdict import Certainty, Finding, Verdict
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
 from mbi_reauth.probes.integration import probe
@@ -40,6 +41,7 @@ def in_force(policy: GatePolicy) -> GatePolicy:
 class Round:
     """How to check: the app, the credentials, the age in seconds at which a proof needs renewing.
 
+    ``owed`` is what the run of ``blocked_run`` is owed.
     ``seen`` remembers each integration's first ambiguous refusal between rounds, for when the app cannot.
     ``blocked_run`` is the gate that a refusal stops, ``would_block`` the one that it would stop without
     shadow mode. ``report``: tell the app each finding, which a gate that has shadow mode of its own does not.
@@ -51,6 +53,7 @@ class Round:
     max_age: float = 60
     blocked_run: RunReference | None = None
     would_block: RunReference | None = None
+    owed: Owed = field(default_factory=Owed)
     report: bool = True
     seen: MutableMapping[str, Finding] = field(default_factory=dict)
     patient: bool = False
@@ -68,6 +71,7 @@ class Round:
             max_age=max_age,
             blocked_run=run if now.stops else None,
             would_block=run if now.shadow else None,
+            owed=policy.owed,
             report=not policy.shadow,
             seen=seen,
         )
@@ -113,12 +117,18 @@ class Round:
             credential_version=checked.credential_version,
             confirmed=refusal is None or refusal.certainty is Certainty.EXPLICIT,
             reported=checked.receipt is not None or not self.report,
+            try_number=self.blocked_run.try_number if self.blocked_run else None,
+            owed=self.owed,
         )
 
     async def _check(self, integration: Integration) -> Checked:
         checker = Checker(api=self.api, connections=self.connections, patient=self.patient, probe=self.probe)
         return await checker.check(
-            integration, max_age=self.max_age, blocked_run=self.blocked_run, report=self.report
+            integration,
+            max_age=self.max_age,
+            blocked_run=self.blocked_run,
+            owed=self.owed,
+            report=self.report,
         )
 
     def _refusal(self, integration: Integration, checked: Checked) -> Finding | None:

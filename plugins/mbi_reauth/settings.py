@@ -107,6 +107,11 @@ def default_time_zone() -> str:
     return "UTC" if name.lower() in ("utc", "system") else name
 
 
+def resume_batch() -> int:
+    """How many blocked runs are resumed at once, every quarter of a minute."""
+    return int(conf.getint(SECTION, "resume_batch", fallback=25))
+
+
 def contact() -> str:
     """Whom an owner may ask, as one line of text for emails."""
     return str(conf.get(SECTION, "contact", fallback="your data team"))

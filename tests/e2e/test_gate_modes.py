@@ -222,6 +222,59 @@ def test_a_cleared_run_completes_once_its_authorization_is_put_right(gates: Gate
     assert len(gates.mails_to("cleared")) == 1
 
 
+def resumed(run: GateRun, *gates: str) -> dict[str, str | None]:
+    """Wait for stopped gates to have passed by themselves, and for their run to end."""
+    for gate in gates:
+        run.reaches(gate, "success")
+    return run.ended()
+
+
+def tries(run: GateRun, *tasks: str) -> list[int]:
+    found = run.tasks()
+    return [found[task]["try_number"] for task in tasks]
+
+
+def test_stopped_runs_complete_by_themselves_once_one_check_proves_the_authorization(
+    gates: Gates, runs: Runs
+) -> None:
+    first, second = runs["lost"], gates.start("lost")
+    assert_stopped(second.ended(), gate="skipped", email="skipped")
+    gates.put_right("lost")
+    assert_extracted(gates.start("lost").ended())
+    for run, email in ((first, "success"), (second, "skipped")):
+        states = resumed(run, GATE)
+        assert states.pop(EMAIL) == email, "what the branch has done stays"
+        assert set(states.values()) == {"success"}
+        assert tries(run, GATE, "extract", "load", "after") == [2, 1, 1, 1], "each ran once"
+        assert run.tasks()[GATE]["duration"] is None or run.tasks()[GATE]["duration"] >= 0
+    assert len(gates.mails_to("lost")) == 1
+
+
+def test_a_run_whose_gate_failed_for_the_authorization_is_resumed_too(gates: Gates, runs: Runs) -> None:
+    runs["fails"].ended()
+    gates.put_right("fails")
+    assert_extracted(gates.start("fails").ended())
+    states = resumed(runs["fails"], GATE)
+    assert states.pop(EMAIL) == "success"
+    assert set(states.values()) == {"success"}
+
+
+def test_only_the_stopped_instance_of_a_mapped_group_is_resumed(gates: Gates, runs: Runs) -> None:
+    run = runs["mapped_lost"]
+    before = run.ended()
+    task = f"each.mapped_lost.{GATE}"
+    gates.ask("PATCH", f"{run.path}/taskInstances/{task}/0", json={"new_state": "success"})
+    gates.put_right("mapped_lost")
+    gates.start("mapped_lost").ended()
+    states = resumed(run, f"{GATE}[1]")
+    assert states["load[1]"] == "success"
+    assert states["load[0]"] == "skipped", "somebody has dealt with that one"
+    assert tries(run, f"{GATE}[0]", f"{GATE}[1]") == [1, 2]
+    assert [states[f"{EMAIL}[{index}]"] for index in (0, 1)] == [
+        before[f"{EMAIL}[{index}]"] for index in (0, 1)
+    ]
+
+
 # After all others have ended: this concerns every DAG.
 
 

@@ -45,7 +45,7 @@ def metadata_db(migrated: str) -> str:
 @pytest.fixture
 def app_port(metadata_db: str) -> Iterator[int]:
     """The plugin's app, over HTTP; the port where it listens."""
-    with served(create_app()) as port:
+    with served(create_app(resumes=False)) as port:
         yield port
 
 

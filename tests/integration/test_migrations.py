@@ -134,7 +134,12 @@ def test_an_open_incident_outlives_the_upgrade_and_the_downgrade() -> None:
     put("incident", **incident, opened_at=AT, confirmed_at=AT, finding={})
     opened = {"incident_id": "i-1", "kind": "opened", "ordinal": 0, "message_id": "<m-1@localhost>"}
     put("notification", **opened, due_at=AT, attempts=1, sent_at=AT, recipient="dana@example.com")
+    stopped = {"incident_id": "i-1", "dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+    put("blocked_run", **stopped, try_number=1, state="blocked", blocked_at=AT)
     upgrade()
+    assert rows("blocked_run", "state", "resume", "resume_within", "ends") == [
+        ("blocked", "all", 604800.0, "skipped")
+    ]
     kept = ("key", "integration_id", "integration_type", "message_id", "recipient")
     after = [("i-1:opened:0", "shop", "zendesk", "<m-1@localhost>", "dana@example.com")]
     assert rows("notification", *kept) == after
@@ -150,5 +155,6 @@ def test_an_open_incident_outlives_the_upgrade_and_the_downgrade() -> None:
     manage(lambda manager: manager.downgrade(FIRST))
     before = ("incident_id", "kind", "ordinal", "message_id")
     assert rows("notification", *before) == [("i-1", "opened", 0, "<m-1@localhost>")]
+    assert rows("blocked_run", "run_id", "state") == [("r", "blocked")]
     upgrade()
     assert rows("notification", *kept) == after

@@ -94,7 +94,7 @@ def token_server() -> Iterator[TokenServer]:
 
 
 async def _ask(refused: str | None) -> list[dict[str, Any]]:
-    app = create_app()
+    app = create_app(resumes=False)
     app.dependency_overrides[surroundings] = lambda: Surroundings(type_of=fake_type)
     body = {"integration": INTEGRATION.model_dump(mode="json"), "refused_token": refused}
     async with httpx.AsyncClient(

@@ -108,7 +108,7 @@ def world(
     with ExitStack() as stack:
         mail = stack.enter_context(MailServer(answers))
         monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", connection(mail.port))
-        app = create_app()
+        app = create_app(resumes=False)
         world = World(stack.enter_context(served(app)), mail)
         app.dependency_overrides[surroundings] = world.as_surroundings
         yield world

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
 from mbi_reauth.api.errors import HANDLERS
+from mbi_reauth.api.resumer import Resumer
 from mbi_reauth.api.routes import checks, findings, health, notifications, shadow
 from mbi_reauth.api.services.keys import ensure_key
 
@@ -18,17 +19,32 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Make the key at start-up, so that the first task finds it; without it Airflow starts all the same."""
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Make the key at start-up, so that the first task finds it; without it Airflow starts all the same.
+
+    Until its end, runs are resumed in a thread.
+    """
     try:
         await to_thread.run_sync(ensure_key)
     except SQLAlchemyError:
         log.exception("The app's key could not be made now; the first call tries again")
-    yield
+    if not app.state.resumes:
+        yield
+        return
+    app.state.resumer = resumer = Resumer()
+    resumer.start()
+    try:
+        yield
+    finally:
+        app.state.resumer = None
+        await to_thread.run_sync(resumer.stop)
 
 
-def create_app() -> FastAPI:
-    """Compose routes and error answers; without documentation pages, which would be open to anybody."""
+def create_app(*, resumes: bool = True) -> FastAPI:
+    """Compose routes and error answers; without documentation pages, which would be open to anybody.
+
+    :param resumes: whether this app resumes blocked runs while it is served
+    """
     app = FastAPI(
         title="mbi_reauth",
         lifespan=_lifespan,
@@ -37,6 +53,7 @@ def create_app() -> FastAPI:
         openapi_url=None,
         exception_handlers=HANDLERS,
     )
+    app.state.resumes, app.state.resumer = resumes, None
     for router in (health.router, checks.router, findings.router, notifications.router, shadow.router):
         app.include_router(router)
     return app

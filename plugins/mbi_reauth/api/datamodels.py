@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.notice import Facts, NotificationKind
+from mbi_reauth.core.resume import Owed
 from mbi_reauth.core.verdict import Finding
 
 
@@ -66,6 +67,7 @@ class CheckResponse(ApiModel):
 class FindingReport(ApiModel):
     """A finding, with the version of the credential it was made with and the run that it blocked, if any.
 
+    ``owed`` is what that run is owed.
     ``turn`` is the one that the asker had; those who wait for its answer are told. ``shadow``: from a gate in
     shadow mode; it is only counted that ``blocked_run`` would have been stopped.
     """
@@ -74,6 +76,7 @@ class FindingReport(ApiModel):
     finding: Finding
     credential_version: int | None = None
     blocked_run: RunReference | None = None
+    owed: Owed = Owed()
     turn: str | None = None
     shadow: bool = False
 

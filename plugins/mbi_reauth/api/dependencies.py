@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, status
+from fastapi import Depends, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from mbi_reauth.api.resumer import Resumer
 from mbi_reauth.api.services import keys
 from mbi_reauth.api.services.surroundings import Surroundings
 
@@ -29,9 +30,10 @@ ApiKey = Depends(require_key)
 """On every router but the health check's."""
 
 
-def surroundings() -> Surroundings:
-    """Return the real clock, token endpoints and catalogue."""
-    return Surroundings()
+def surroundings(request: Request) -> Surroundings:
+    """Return the real clock, token endpoints and catalogue, and the thread of this app that resumes runs."""
+    resumer: Resumer | None = request.app.state.resumer
+    return Surroundings() if resumer is None else Surroundings(recovered=resumer.wake)
 
 
 Outside = Annotated[Surroundings, Depends(surroundings)]

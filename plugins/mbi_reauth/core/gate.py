@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.resume import A_WEEK, Owed, Resume, Seconds
 from mbi_reauth.core.ticket import ADVICE, engineers_ticket
 from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding, Verdict
 
@@ -35,6 +36,14 @@ class GatePolicy(BaseModel):
     on_indeterminate: Literal["proceed", "wait", "fail"] = "proceed"
     on_misconfigured: Literal["fail", "proceed"] = "fail"
     shadow: bool = False
+    resume: Resume = "all"
+    resume_within: Seconds | None = A_WEEK
+
+    @property
+    def owed(self) -> Owed:
+        """What a run is owed that this gate stops."""
+        ends: Literal["skipped", "failed"] = "failed" if self.on_blocked == "fail" else "skipped"
+        return Owed(resume=self.resume, within=self.resume_within, ends=ends)
 
     @property
     def stops(self) -> bool:
@@ -51,7 +60,8 @@ class GateFinding(BaseModel):
     """One integration's finding as the gate publishes it; this is the XCom, and it holds no secret.
 
     ``confirmed`` is false for an ambiguous refusal that has been seen only once. ``reported`` is false when
-    the plugin's app could not be told; the email branch then tells it.
+    the plugin's app could not be told; the email branch then tells it, with the gate's ``try_number`` and
+    what its run is ``owed``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +71,8 @@ class GateFinding(BaseModel):
     credential_version: int | None = None
     confirmed: bool = True
     reported: bool = True
+    try_number: int | None = None
+    owed: Owed = Owed()
 
     @property
     def blocks(self) -> bool:

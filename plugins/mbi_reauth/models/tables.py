@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, MetaData, String, UniqueConstraint
+from sqlalchemy import JSON, Double, ForeignKey, Index, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from mbi_reauth.models.types import UtcDateTime, airflow_id
@@ -139,13 +139,20 @@ class Outbox(Base):
 
 
 class BlockedRun(Base):
-    """A task instance that was stopped for an incident and is owed a resume."""
+    """A task instance that was stopped for an incident and is owed a resume.
+
+    ``state`` is a :class:`mbi_reauth.core.resume.RunState`, ``reason`` says why in a sentence, and
+    ``settled_at`` when it was decided. ``resume``, ``resume_within`` (seconds) and ``ends`` are what its gate
+    says (:class:`mbi_reauth.core.resume.Owed`). Before ``look_at`` it is not looked at again.
+    """
 
     __tablename__ = "mbi_reauth_blocked_run"
     __table_args__ = (
         UniqueConstraint(
             "incident_id", "dag_id", "run_id", "task_id", "map_index", name="mbi_reauth_blocked_run_uq"
         ),
+        Index(None, "state", "look_at"),
+        Index(None, "dag_id", "task_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -157,6 +164,27 @@ class BlockedRun(Base):
     try_number: Mapped[int]
     state: Mapped[str] = mapped_column(String(20))
     blocked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    resume: Mapped[str] = mapped_column(String(10), server_default="all")
+    resume_within: Mapped[float | None] = mapped_column(Double)
+    ends: Mapped[str] = mapped_column(String(10), server_default="skipped")
+    look_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason: Mapped[str | None] = mapped_column(String(ERROR_LENGTH))
+
+
+class Resumption(Base):
+    """The one row whose lease lets one process at a time resume runs.
+
+    ``resumed`` counts the runs resumed since ``begun_at``.
+    """
+
+    __tablename__ = "mbi_reauth_resumption"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    lease: Mapped[str | None] = mapped_column(String(36))
+    lease_expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    begun_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    resumed: Mapped[int] = mapped_column(default=0)
 
 
 class WouldBlock(Base):

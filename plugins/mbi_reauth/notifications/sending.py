@@ -141,7 +141,8 @@ async def tell_owner(
                 integration=found.integration,
                 finding=found.finding,
                 credential_version=found.credential_version,
-                blocked_run=run if stopped else None,
+                blocked_run=_stopped(found, run) if stopped else None,
+                owed=found.owed,
             )
         )
         sent = await send_due(api=api, run=run, integration_id=found.integration.id, deliver=deliver)
@@ -182,6 +183,11 @@ async def _told(found: GateFinding, run: RunReference, stopped: bool, api: Reaut
         return Told((), f"{found.integration.label}: {type(error).__name__}", failed=True)
     log.info("%s", told.reason)
     return told
+
+
+def _stopped(found: GateFinding, run: RunReference) -> RunReference:
+    """Name the stopped try of the gate, which is another one than that of the task that tells of it."""
+    return run.model_copy(update={"try_number": found.try_number}) if found.try_number else run
 
 
 @contextmanager

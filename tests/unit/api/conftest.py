@@ -29,7 +29,7 @@ def outside(_database: None) -> Outside:
 
 @pytest.fixture
 def client(outside: Outside) -> Iterator[TestClient]:
-    app = create_app()
+    app = create_app(resumes=False)
     app.dependency_overrides[surroundings] = outside.as_surroundings
     with TestClient(app, headers={"Authorization": f"Bearer {KEY}"}) as client:
         yield client

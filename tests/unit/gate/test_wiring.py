@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,9 @@ def test_a_gate_that_cannot_be_built_leaves_the_next_dag_alone(dag: DAG, registr
     with DAG("next"):
         extract = step("extract")
     assert extract.task_id == "extract"
+
+
+def test_the_gate_takes_what_its_stopped_runs_are_owed(dag: DAG, registry: Path) -> None:
+    with authorized("shop", registry=registry, resume="latest", resume_within=timedelta(days=1)) as group:
+        step("extract")
+    assert (group.gate.policy["resume"], group.gate.policy["resume_within"]) == ("latest", 86400.0)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import FindingReceipt, FindingReport, RunReference
 from mbi_reauth.api.services import shadow
 from mbi_reauth.api.services.credentials import (
+    changed,
     held_elsewhere,
     known_of,
     present_credential,
@@ -27,14 +28,13 @@ from mbi_reauth.api.services.turns import end_turn
 from mbi_reauth.api.services.warnings import tell_engineers, warn_of_expiry
 from mbi_reauth.core.incident import Known, Report, Transition, decide
 from mbi_reauth.core.notice import NotificationKind
+from mbi_reauth.core.resume import Owed, RunState
 from mbi_reauth.core.verdict import Verdict
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import BlockedRun, Incident, Notification, Status
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 
 log = logging.getLogger(__name__)
-
-BLOCKED = "blocked"
 
 
 def report(finding_report: FindingReport, surroundings: Surroundings) -> FindingReceipt:
@@ -56,7 +56,10 @@ def report(finding_report: FindingReport, surroundings: Surroundings) -> Finding
         mailing=_mailing(surroundings),
         now=surroundings.now(),
     )
-    return transact(work)
+    receipt, something_is_due = transact(work)
+    if something_is_due:
+        surroundings.recovered()
+    return receipt
 
 
 def _mailing(surroundings: Surroundings) -> Mailing:
@@ -75,7 +78,8 @@ def _report(
     elsewhere: Credential | None,
     mailing: Mailing,
     now: datetime,
-) -> FindingReceipt:
+) -> tuple[FindingReceipt, bool]:
+    """Store what follows; say also whether there may be runs to resume now."""
     status = take_turn(session, finding_report.integration, now=now)
     end_turn(status, finding_report.turn)
     present_credential(session, status, elsewhere, now=now)
@@ -93,14 +97,16 @@ def _report(
     lost = finding_report.finding.verdict is Verdict.NEEDS_REAUTH
     if finding_report.blocked_run is not None and lost:
         # a run stopped just before the incident ended is owed a resume all the same
-        _record_blocked_run(session, last, finding_report.blocked_run, now=now)
+        _record_blocked_run(session, last, finding_report.blocked_run, finding_report.owed, now=now)
     is_open = last is not None and last.closed_at is None
-    return FindingReceipt(
+    receipt = FindingReceipt(
         accepted=transition.accepted,
         reason=transition.reason,
         credential_replaced=transition.credential_replaced,
         incident=view(last, confirmed=_is_covered(last, transition, lost)) if last and is_open else None,
     )
+    stopped_late = finding_report.blocked_run is not None and lost and not is_open
+    return receipt, stopped_late or (transition.accepted and transition.closes)
 
 
 def _is_covered(incident: Incident, transition: Transition, lost: bool) -> bool:
@@ -173,8 +179,9 @@ class _Change:
 
 
 def _record_blocked_run(
-    session: Session, incident: Incident | None, run: RunReference, *, now: datetime
+    session: Session, incident: Incident | None, run: RunReference, owed: Owed, *, now: datetime
 ) -> None:
+    """Note it once for each try: one that was resumed, or cleared by hand, and stopped again is owed anew."""
     if incident is None:
         return
     key = {
@@ -184,6 +191,17 @@ def _record_blocked_run(
         "task_id": run.task_id,
         "map_index": run.map_index,
     }
+    stopped = {
+        "try_number": run.try_number,
+        "state": RunState.BLOCKED.value,
+        "blocked_at": now,
+        "resume": owed.resume,
+        "resume_within": owed.within,
+        "ends": owed.ends,
+    }
     if session.scalar(select(BlockedRun.id).filter_by(**key)) is None:
-        session.add(BlockedRun(**key, try_number=run.try_number, state=BLOCKED, blocked_at=now))
+        session.add(BlockedRun(**key, **stopped))
         session.flush()
+        return
+    again = update(BlockedRun).filter_by(**key).where(BlockedRun.try_number < run.try_number)
+    changed(session, again.values(**stopped, reason=None, settled_at=None, look_at=None))

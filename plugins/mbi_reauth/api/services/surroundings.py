@@ -28,6 +28,10 @@ def _type_of(type_id: str) -> IntegrationType:
         raise MisconfiguredError(str(error)) from error
 
 
+def _nobody_waits() -> None:
+    """Let whoever resumes runs find out by itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailing:
     """How people want to be written to; days after the first email, engineers' addresses."""
@@ -60,7 +64,8 @@ def mailing() -> Mailing:
 class Surroundings:
     """The clock, waiting, the token endpoints, the catalogue and how people want to be written to.
 
-    ``type_of`` raises MisconfiguredError for a type that the catalogue does not have, or has with faults.
+    ``recovered`` is called when there may be runs to resume. ``type_of`` raises MisconfiguredError for a type
+    that the catalogue does not have, or has with faults.
     """
 
     now: Callable[[], datetime] = _utc_now
@@ -68,3 +73,4 @@ class Surroundings:
     refresh: Refresh = refresh
     type_of: Callable[[str], IntegrationType] = _type_of
     mailing: Callable[[], Mailing] = mailing
+    recovered: Callable[[], None] = _nobody_waits
