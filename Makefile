@@ -7,13 +7,16 @@ RUN := $(VENV)/bin/python
 # The tests never see the configuration of another Airflow on this machine.
 export AIRFLOW_HOME := $(CURDIR)/.airflow/test
 
-.PHONY: demo test e2e lint format lock clean benchmark translations
+.PHONY: demo test e2e browser lint format lock clean benchmark translations
 
 demo: $(VENV)/installed
 	env -u AIRFLOW_HOME $(RUN) -m demo $(ARGS)
 
 test: $(VENV)/installed
 	$(RUN) -m pytest $(ARGS)
+
+browser: $(VENV)/installed
+	$(RUN) -m pytest tests/browser --timeout 900 $(ARGS)
 
 e2e: $(VENV)/installed
 	$(RUN) -m pytest tests/e2e --timeout 900 $(ARGS)

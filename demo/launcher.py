@@ -51,7 +51,7 @@ def run(options: Options) -> None:
         client = AirflowClient(standalone.url(options), user=standalone.USER, password=keys.airflow_password)
         _say("Starting the third party, the mailbox and the database")
         third_party, mailbox, database = _start_surroundings(options, keys, stack)
-        panels = [shopdemo_panel(third_party, client), database_panel(database)]
+        panels = [shopdemo_panel(third_party, client), database_panel(database, client)]
         board = Board(client, panels, mailbox)
         page = WebServer(create_page(board, options), options.ports["demo"])
         page.start()
@@ -119,7 +119,7 @@ def _remove(entry: Path, *, keep: Path) -> None:
 def _start_surroundings(
     options: Options, keys: Keys, stack: ExitStack
 ) -> tuple[ThirdParty, Mailbox, SourceDatabase]:
-    callback = f"{standalone.url(options)}/mbi-reauth/oauth/callback"
+    callback = f"{standalone.url(options)}/mbi-reauth/oauth/{connections.SHOPDEMO}/callback"
     third_party = ThirdParty(port=options.ports["shop"], redirect_uris=(callback,))
     database = SourceDatabase(
         options.home / "postgresql",

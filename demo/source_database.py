@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,20 @@ INSERT INTO shop.orders
     FROM generate_series(1, 600) n;
 """
 
+_LOGINS = """
+CREATE TABLE IF NOT EXISTS last_login (role name PRIMARY KEY, at timestamptz NOT NULL);
+CREATE OR REPLACE FUNCTION note_login() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        IF session_user = 'reader' THEN
+            INSERT INTO public.last_login VALUES (session_user, clock_timestamp())
+                ON CONFLICT (role) DO UPDATE SET at = excluded.at;
+        END IF;
+    END $$;
+DROP EVENT TRIGGER IF EXISTS note_login;
+CREATE EVENT TRIGGER note_login ON login EXECUTE FUNCTION note_login();
+"""
+"""Remembers when the reader was last let in: whether somebody has entered the new password shows in that."""
+
 _GROW = """
 INSERT INTO shop.orders
     SELECT max(id) + 1, 1 + (max(id) * 7) % 80,
@@ -82,7 +97,8 @@ class SourceDatabase:
         self.reader_password = reader_password
         self._folder = folder.resolve()
         self._admin_password = admin_password
-        self._password_changed = False
+        self._password = reader_password
+        self._password_set_at: datetime | None = None
         self._server: Kept | None = None
 
     def start(self) -> Self:
@@ -128,9 +144,14 @@ class SourceDatabase:
             row = connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
+    @property
+    def new_password(self) -> str | None:
+        """The reader's password, which its administrator would tell the owner; None: it is as it was."""
+        return self._password if self._password != self.reader_password else None
+
     def change_password(self) -> None:
-        """Give the reader a new password that nobody is told."""
-        self._set_password(secrets.token_urlsafe(24))
+        """Give the reader a new password, and tell nobody but who asks :attr:`new_password`."""
+        self._set_password(secrets.token_urlsafe(12))
 
     def revoke_select(self) -> None:
         """Take the reader's right to read the orders."""
@@ -150,11 +171,12 @@ class SourceDatabase:
     def faults(self) -> list[str]:
         """Name what keeps the reader from reading, as the switches do."""
         query = """
-            SELECT rolcanlogin, rolconnlimit <> 0, has_table_privilege('reader', 'shop.orders', 'SELECT')
+            SELECT rolcanlogin, rolconnlimit <> 0, has_table_privilege('reader', 'shop.orders', 'SELECT'),
+                   (SELECT at FROM last_login)
             FROM pg_roles WHERE rolname = 'reader'"""
         with self._admin() as connection:
-            row = connection.execute(query).fetchone() or (False, False, False)
-        known = {"password changed": not self._password_changed, "login disabled": row[0]}
+            row = connection.execute(query).fetchone() or (False, False, False, None)
+        known = {"password changed": self._password_known(row[3]), "login disabled": row[0]}
         known |= {"no free connection": row[1], "no SELECT": row[2]}
         return [fault for fault, well in known.items() if not well]
 
@@ -166,10 +188,16 @@ class SourceDatabase:
             connection.execute("GRANT USAGE ON SCHEMA shop TO reader")
             connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA shop TO reader")
 
+    def _password_known(self, last_login: datetime | None) -> bool:
+        if self.new_password is None or self._password_set_at is None:
+            return True
+        return last_login is not None and last_login > self._password_set_at
+
     def _set_password(self, password: str) -> None:
         with self._admin() as connection:
             connection.execute(sql.SQL("ALTER ROLE reader PASSWORD {}").format(sql.Literal(password)))
-        self._password_changed = password != self.reader_password
+            row = connection.execute("SELECT clock_timestamp()").fetchone()
+        self._password, self._password_set_at = password, row[0] if row else None
 
     @contextmanager
     def _admin(self, database: str = DATABASE) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
@@ -229,6 +257,7 @@ class SourceDatabase:
             if not filled:
                 with connection.transaction():
                     connection.execute(_SCHEMA)
+            connection.execute(_LOGINS)
         self.restore()
 
 

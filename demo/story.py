@@ -41,9 +41,14 @@ STEPS = (
         "One email tells the owner what stopped and exactly what to do. Another run sends no second one.",
     ),
     Step(
-        "recovered",
-        "Put it right and run again",
-        "The next run's gate is green again, and the extraction continues where it had stopped.",
+        "renewed",
+        "Press the button in the email",
+        "A page opens, without a login. Consent at Shopdemo, or enter the new password: it is on this page.",
+    ),
+    Step(
+        "resumed",
+        "Watch the stopped run go on",
+        "By itself, within seconds: its gate looks once more, and the extraction lands what was missing.",
     ),
     Step(
         "told",
@@ -53,7 +58,10 @@ STEPS = (
 )
 SWEEP = "mbi_authorization_sweep"
 """The DAG that checks every integration; in the demo it runs when its button is pressed."""
-ALSO = "Then try an outage: Shopdemo down, slow or throttling. Nobody is blocked or mailed for it."
+ALSO = (
+    "On the owner's page, also deny the consent, consent as another shop, enter a wrong password, or open the"
+    " link again afterwards. Then try an outage of Shopdemo's: nobody is blocked or mailed for it."
+)
 
 
 def told(options: Options, keys: Keys) -> str:

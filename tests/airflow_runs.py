@@ -11,7 +11,10 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskreschedule import TaskReschedule
+from airflow.models.trigger import Trigger
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.utils.state import DagRunState
@@ -42,7 +45,8 @@ def change_dag(dag_id: str, **values: Any) -> None:
 
 
 def forget_runs() -> None:
-    transact(lambda session: [session.execute(delete(model)) for model in (TaskInstance, DagRun)])
+    models = (TaskReschedule, TaskInstance, DagRun, Trigger, Log)
+    transact(lambda session: [session.execute(delete(model)) for model in models])
 
 
 def delete_run(run_id: str) -> None:
@@ -79,6 +83,45 @@ def create_run(
 def change_task(run_id: str, task_id: str, map_index: int = -1, **values: Any) -> None:
     its = {"run_id": run_id, "task_id": task_id, "map_index": map_index}
     transact(lambda session: session.execute(update(TaskInstance).filter_by(**its).values(**values)))
+
+
+def defer(run_id: str, task_id: str, trigger: str) -> None:
+    """Let a task wait in the triggerer, in a trigger of this class."""
+
+    def work(session: Any) -> None:
+        waits_in = Trigger(classpath=trigger, kwargs={})
+        session.add(waits_in)
+        session.flush()
+        instance = session.scalars(select(TaskInstance).filter_by(run_id=run_id, task_id=task_id)).one()
+        instance.state, instance.trigger_id = "deferred", waits_in.id
+        instance.next_method, instance.end_date = "execute_complete", None
+
+    transact(work)
+
+
+def reschedule(run_id: str, task_id: str, until: datetime) -> None:
+    """Let a task wait for its next turn on a worker, for the second time."""
+
+    def work(session: Any) -> None:
+        instance = session.scalars(select(TaskInstance).filter_by(run_id=run_id, task_id=task_id)).one()
+        instance.state, instance.end_date = "up_for_reschedule", None
+        for date in (instance.start_date, until):
+            session.add(TaskReschedule(instance.id, instance.start_date, instance.start_date, date))
+            session.flush()
+
+    transact(work)
+
+
+def next_turns(run_id: str, task_id: str) -> list[datetime]:
+    instance = task(run_id, task_id)
+    turns = TaskReschedule.stmt_for_task_instance(instance)
+    return transact(lambda session: [each.reschedule_date for each in session.scalars(turns)])
+
+
+def audit_log() -> list[Log]:
+    """Return what was written down of what this plugin did, the oldest first."""
+    its = select(Log).filter_by(owner="mbi_reauth").order_by(Log.id)
+    return transact(lambda session: list(session.scalars(its)))
 
 
 def states(run_id: str) -> dict[str, str | None]:

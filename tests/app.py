@@ -10,11 +10,13 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from mbi_reauth.api.services.surroundings import Mailing, Surroundings
+from mbi_reauth.api.services.verification import Candidate
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.quiet import quiet_hours
 from mbi_reauth.core.verdict import Cause, Certainty, Finding
+from mbi_reauth.probes.consent import CodeRequest
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse
 
@@ -42,7 +44,11 @@ def fake_type(type_id: str) -> IntegrationType:
         "docs": "https://vendor.example/docs",
         "kind": "http",
         "base_url": "https://vendor.example",
-        "connection": {},
+        "connection": {
+            "host": {"title": "Host", "required": False},
+            "login": {"title": "User name", "required": False},
+            "password": {"title": "Key", "secret": True},
+        },
         "auth": {"method": "bearer"},
         "probe": {"url": "{base_url}/me"},
         "rules": [],
@@ -57,6 +63,8 @@ def fake_type(type_id: str) -> IntegrationType:
             "authorization_url": "{base_url}/authorize",
             "token_url": "{base_url}/token",
             "refresh": type_id,
+            "scopes": ["read"],
+            "issuer": "https://vendor.example",
         }
     return IntegrationType.model_validate(description)
 
@@ -70,6 +78,11 @@ class Outside:
     answers: list[tuple[Evidence, TokenResponse | None]] = field(default_factory=list)
     meanwhile: Callable[[], None] = lambda: None
     mailing: Mailing = field(default_factory=Mailing)
+    traded: list[CodeRequest] = field(default_factory=list)
+    trades: list[tuple[Evidence, TokenResponse | None]] = field(default_factory=list)
+    tried: list[Candidate] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    recovered: int = 0
 
     def now(self) -> datetime:
         return self.moment
@@ -93,6 +106,38 @@ class Outside:
         body = {"error": error}
         self.answers.append((Evidence(endpoint=Endpoint.TOKEN, status_code=400, body=body), None))
 
+    def exchange(self, request: CodeRequest) -> tuple[Evidence, TokenResponse | None]:
+        self.traded.append(request)
+        self.meanwhile()
+        return self.trades.pop(0)
+
+    def will_trade(self, access_token: str, **token: Any) -> None:
+        evidence = Evidence(endpoint=Endpoint.TOKEN, status_code=200)
+        self.trades.append((evidence, TokenResponse(access_token=access_token, **token)))
+
+    def will_not_trade(self, error: str, status_code: int = 400) -> None:
+        evidence = Evidence(endpoint=Endpoint.TOKEN, status_code=status_code, body={"error": error})
+        self.trades.append((evidence, None))
+
+    def verify(self, candidate: Candidate) -> Finding:
+        self.tried.append(candidate)
+        self.meanwhile()
+        return self.findings.pop(0).model_copy(update={"checked_at": self.moment})
+
+    def will_find(self, cause: Cause, rule: str = "test.rule", **facts: Any) -> None:
+        self.findings.append(Finding(cause=cause, rule=rule, explanation="-", **facts))
+
+    def note_recovery(self) -> None:
+        self.recovered += 1
+
+    @staticmethod
+    def classify(_: str, evidence: Evidence) -> Finding:
+        """Judge a token endpoint's answer as the tables for all types do."""
+        causes = {"invalid_grant": Cause.GRANT_INVALID, "invalid_client": Cause.PROBE_MISCONFIGURED}
+        error = evidence.body.get("error") if isinstance(evidence.body, dict) else None
+        cause = causes.get(str(error), Cause.PROVIDER_OUTAGE)
+        return Finding(cause=cause, rule="test.token", explanation="-")
+
     @staticmethod
     def mailing_with(quiet: str = "", **changes: Any) -> Mailing:
         """Say how people want to be written to; without quiet hours unless told."""
@@ -105,6 +150,10 @@ class Outside:
             refresh=self.refresh,
             type_of=fake_type,
             mailing=lambda: self.mailing,
+            exchange=self.exchange,
+            verify=self.verify,
+            classify=self.classify,
+            recovered=self.note_recovery,
         )
 
 

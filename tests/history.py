@@ -203,8 +203,9 @@ class World:
         self.accounts = {each.id: Account(each) for each in INTEGRATIONS}
         self.on_their_way: list[Seen] = []
         self.hands: list[Hand] = []
+        self.handed_out: list[MailView] = []
         self.copies: list[Copy] = []
-        self.doubts: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self.doubts: dict[str, list[str]] = defaultdict(list)
         """By integration: addresses to which an email about its loss may have gone, as nobody said."""
         self.settled: list[tuple[int, str, Hand]] = []
         """When the mail server answered, how that ended, and what had been in hand."""
@@ -282,6 +283,7 @@ class World:
         hand = Hand(response.mail, self.moment, asker)
         self._may_be_claimed(hand)
         self.hands.append(hand)
+        self.handed_out.append(hand.mail)
         return hand
 
     def transmit(self, hand: Hand, *, mood: str = "takes") -> None:
@@ -429,7 +431,8 @@ class World:
                 continue
             taken_over = other.dead and other.asker is not None and hand.asker is not None
             assert taken_over or not other.holds(self.moment), "two senders have the same email in hand"
-            assert other.mail.message_id == hand.mail.message_id, "a repeat is not recognisable"
+            known = other.mail.message_id
+            assert hand.mail.message_id == known or self._is_hidden(known, notice.id), "not recognisable"
             other.over = True
             if other.dead:
                 self._doubt(other)
@@ -437,6 +440,11 @@ class World:
         for _, outcome, other in self.settled:
             if outcome in ("sent", "refused"):
                 assert all(each.id != notice.id for each in other.mail.notices), "a settled email again"
+
+    def _is_hidden(self, message_id: str, notice: int) -> bool:
+        """Whether a digest was sent again without this one, so that its Message-ID tells of it no more."""
+        [*_, last] = [each for each in self.handed_out if each.message_id == message_id]
+        return notice not in {each.id for each in last.notices}
 
     def _is_recognisable(self, mail: MailView) -> None:
         """Who has had an email of this Message-ID has had what this one says."""
@@ -457,8 +465,11 @@ class World:
         assert mail.addressee is None or mail.recipients == [owner.email]
         if mail.kind is NotificationKind.OPENED:
             assert self.moment >= self._held_until(account), "an owner is emailed for an outage"
-            before = [each for each in self.copies if each.incident == incident_id and _opens(each)]
-            assert {each.message_id for each in before} <= {mail.message_id}, "a second opening email"
+            before = {
+                each.message_id for each in self.copies if each.incident == incident_id and _opens(each)
+            }
+            before -= {each for each in before if self._is_hidden(each, notice.id)}
+            assert before <= {mail.message_id}, "a second opening email"
         elif mail.in_reply_to is not None:
             opened = {
                 each.message_id for each in self.copies if each.incident == incident_id and _opens(each)
@@ -526,7 +537,7 @@ class World:
             default=0,
         )
         told = {each.address for each in self._told(ours) if each.number > over}
-        doubted = {address for number, address in self.doubts[ours] if number > over}
+        doubted = set(self.doubts[ours])
         dead = {
             address
             for hand in self.hands
@@ -632,9 +643,7 @@ class World:
     def _doubt(self, hand: Hand) -> None:
         if hand.mail.kind in TO_PEOPLE:
             for notice in hand.mail.notices:
-                number = self._next()
-                ours = self._account(notice).integration.id
-                self.doubts[ours] += [(number, each) for each in hand.mail.recipients]
+                self.doubts[self._account(notice).integration.id] += hand.mail.recipients
 
     def _account(self, notice: Notice) -> Account:
         assert notice.integration is not None

@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow import settings
 from airflow.models.connection import Connection
+from airflow.models.log import Log
 
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import Base
@@ -62,18 +63,19 @@ def create_tables() -> None:
     from airflow.models.team import Team
 
     assert settings.engine is not None
-    tables: Any = [Team.__table__, Connection.__table__]
+    tables: Any = [Team.__table__, Connection.__table__, Log.__table__]
     AirflowBase.metadata.create_all(settings.engine, tables=tables)
     Base.metadata.create_all(settings.engine)
 
 
 def empty() -> None:
-    """Take out every row of the plugin's, and every connection."""
+    """Take out every row of the plugin's, every connection and Airflow's audit log."""
 
     def work(session: Any) -> None:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
-        session.execute(Connection.__table__.delete())
+        for model in (Connection, Log):
+            session.execute(model.__table__.delete())
 
     transact(work)
 
@@ -100,4 +102,11 @@ def extra_of(conn_id: str) -> dict[str, Any]:
     """Read a connection's extra."""
     return transact(
         lambda session: dict(session.query(Connection).filter_by(conn_id=conn_id).one().extra_dejson)
+    )
+
+
+def audited() -> list[tuple[str, str | None]]:
+    """Read Airflow's audit log: what was done, by whom."""
+    return transact(
+        lambda session: [(row.event, row.owner) for row in session.query(Log).order_by(Log.id).all()]
     )

@@ -56,7 +56,7 @@ def _add_buttons(app: Flask, board: Board) -> None:
     def switch(panel_id: str, name: str) -> Response | BaseResponse:
         action = _panel(board, panel_id).action(name) or abort(404)
         if action.group == OWNER:
-            board.happened("lost")
+            board.lost(panel_id)
         return _answer(partial(_flip, action))
 
     @app.post("/integrations/<panel_id>/run")

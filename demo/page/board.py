@@ -77,6 +77,7 @@ class Board:
         self._runs: dict[str, list[RunView]] = {}
         self._airflow = "starting"
         self._happened: set[str] = set()
+        self._lost: set[str] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -93,6 +94,11 @@ class Board:
         """Remember that a step of the story has happened."""
         self._happened.add(step)
 
+    def lost(self, panel_id: str) -> None:
+        """Remember that an authorization was taken away."""
+        self._happened.add("lost")
+        self._lost.add(panel_id)
+
     def snapshot(self) -> Snapshot:
         """Put together what is known now."""
         cards = [
@@ -105,6 +111,9 @@ class Board:
             done.add("mailed")
         if any(mail.header("In-Reply-To") for mail in self.mailbox.messages):
             done.add("told")
+        if "mailed" in done and any(card.state.good and card.panel.id in self._lost for card in cards):
+            self._happened.add("renewed")
+            done.add("renewed")
         return Snapshot(self._airflow, cards, mails, self.mailbox.refusing, frozenset(done))
 
     def connection_url(self, panel: Panel) -> str:
@@ -172,7 +181,7 @@ def progress(runs: list[RunView]) -> set[str]:
     happened: set[str] = set()
     for run in reversed(runs):
         if run.gate == "success" and run.extract == "success":
-            happened.add("recovered" if "blocked" in happened else "healthy")
+            happened |= {"lost", "blocked", "renewed", "resumed"} if run.email == "success" else {"healthy"}
         if run.gate == "skipped" and run.email == "success":
             happened |= {"lost", "blocked"}
     return happened

@@ -8,7 +8,7 @@ from functools import partial
 
 from demo import connections
 from demo.airflow_client import AirflowClient
-from demo.source_database import SourceDatabase
+from demo.source_database import READER, SourceDatabase
 from demo.third_party import GRANT_LIVES, Switch, ThirdParty
 
 
@@ -25,21 +25,27 @@ class Action:
 
 @dataclass(frozen=True)
 class State:
-    """How the third party stands at this moment, in a few words."""
+    """How the third party stands at this moment, in a few words.
+
+    ``new_password`` is what the owner would hear from their administrator, with ``user`` whose it is.
+    """
 
     good: bool
     words: str
     on: frozenset[str] = frozenset()
+    user: str = ""
+    new_password: str | None = None
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One integration on the page."""
+    """One integration on the page; ``renew`` is what its owner does on the page that the email leads to."""
 
     id: str
     title: str
     kind: str
     owner: str
+    renew: str
     actions: Sequence[Action]
     state: Callable[[], State]
     put_right: Callable[[], str]
@@ -79,7 +85,7 @@ _WORDS = {
 
 
 def shopdemo_panel(third_party: ThirdParty, client: AirflowClient) -> Panel:
-    """Offer the third party's switches; putting right is a new consent, saved as its owner would."""
+    """Offer the third party's switches; putting right is a new consent, saved as an engineer would."""
 
     def state() -> State:
         grant = third_party.grant_state(connections.ACCOUNT)
@@ -100,6 +106,7 @@ def shopdemo_panel(third_party: ThirdParty, client: AirflowClient) -> Panel:
         title="Shopdemo orders",
         kind="OAuth 2 API",
         owner="dana@example.com",
+        renew="consent at Shopdemo, as Northside Goods; or deny it, or consent as another shop",
         actions=[
             Action(switch.value, label, expect, group, _toggle(third_party, switch))
             for switch, label, expect, group in _SHOP_SWITCHES
@@ -123,22 +130,31 @@ _DATABASE_SWITCHES = (
 )
 
 
-def database_panel(database: SourceDatabase) -> Panel:
-    """Offer the database's switches; putting right restores the login that Airflow knows."""
+def database_panel(database: SourceDatabase, client: AirflowClient) -> Panel:
+    """Offer the database's switches; putting right restores the login, and Airflow's connection with it."""
 
     def put_right() -> str:
         database.restore()
+        connection = connections.shop_database(database)
+        client.save_connection(connections.as_request_body(connections.SHOP_DATABASE, connection))
         return "The reader's password, login and rights are what the Airflow connection expects."
 
     def state() -> State:
         faults = database.faults()
-        return State(good=not faults, words=", ".join(faults) or "login works", on=frozenset(faults))
+        return State(
+            good=not faults,
+            words=", ".join(faults) or "login works",
+            on=frozenset(faults),
+            user=READER,
+            new_password=database.new_password,
+        )
 
     return Panel(
         id=connections.SHOP_DATABASE,
         title="Shop database",
         kind="PostgreSQL",
         owner="robin@example.com",
+        renew="enter the new password, in Dutch, for that is Robin's language",
         actions=[
             Action(name, label, expect, group, partial(act, database))
             for name, label, expect, group, act in _DATABASE_SWITCHES

@@ -10,12 +10,28 @@ from authlib.oauth2.rfc6749 import ClientMixin, InvalidGrantError, InvalidReques
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint
+from authlib.oauth2.rfc9207 import IssuerParameter
 from flask import Flask
+from flask import request as flask_request
 
-from demo.third_party.store import SCOPES, Account, AuthorizationCode, Client, Grant, Store, Token
+from demo.third_party.store import (
+    SCOPES,
+    Account,
+    AuthorizationCode,
+    Client,
+    Grant,
+    Store,
+    Token,
+    new_secret,
+)
 
 REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600.0
 REUSED = "A refresh token was used twice, so the whole authorization was withdrawn."
+
+
+def issuer() -> str:
+    """Name the server as this request's sender knows it (RFC 8414 section 2)."""
+    return flask_request.host_url.rstrip("/")
 
 
 class ShopdemoServer(AuthorizationServer):
@@ -25,7 +41,8 @@ class ShopdemoServer(AuthorizationServer):
         self.store = store
         self.access_token_lifetime = access_token_lifetime
         app.config["OAUTH2_SCOPES_SUPPORTED"] = list(SCOPES)
-        app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = True
+        app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = lambda **_: new_secret("at")
+        app.config["OAUTH2_REFRESH_TOKEN_GENERATOR"] = lambda **_: new_secret("rt")
         app.config["OAUTH2_TOKEN_EXPIRES_IN"] = dict.fromkeys(
             ("authorization_code", "refresh_token"), access_token_lifetime
         )
@@ -34,6 +51,7 @@ class ShopdemoServer(AuthorizationServer):
         self.register_grant(_RefreshGrant)
         self.register_endpoint(_Revocation)
         self.register_endpoint(_Introspection)
+        self.register_extension(_Issuer())
 
     def query_client(self, client_id: str) -> Client | None:  # type: ignore[override]
         """None for an unknown client: Authlib answers ``invalid_client``."""
@@ -55,6 +73,9 @@ class ShopdemoServer(AuthorizationServer):
 
 class _CodeGrant(grants.AuthorizationCodeGrant):
     server: ShopdemoServer
+
+    def generate_authorization_code(self) -> str:
+        return new_secret("ac")
 
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
         payload = cast("OAuth2Payload", request.payload)
@@ -93,6 +114,13 @@ class _RequiredS256(CodeChallenge):
         if payload.data.get("code_challenge_method") != "S256":
             raise InvalidRequestError("PKCE with code_challenge_method S256 is required.")
         super().validate_code_challenge(grant, redirect_uri)
+
+
+class _Issuer(IssuerParameter):
+    """Every answer to the browser says who answers (RFC 9207)."""
+
+    def get_issuer(self) -> str:
+        return issuer()
 
 
 class _RefreshGrant(grants.RefreshTokenGrant):

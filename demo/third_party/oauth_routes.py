@@ -8,7 +8,7 @@ from typing import Any
 from authlib.oauth2 import OAuth2Error
 from flask import Blueprint, Response, abort, jsonify, render_template, request, session, url_for
 
-from demo.third_party.authorization import ShopdemoServer
+from demo.third_party.authorization import ShopdemoServer, issuer
 from demo.third_party.store import ACCOUNTS, SCOPES
 from demo.third_party.switches import Switch
 
@@ -45,7 +45,8 @@ def create_metadata() -> Blueprint:
     @metadata.get("/.well-known/oauth-authorization-server")
     def document() -> Response:
         return jsonify(
-            issuer=request.host_url.rstrip("/"),
+            issuer=issuer(),
+            authorization_response_iss_parameter_supported=True,
             authorization_endpoint=url_for("oauth.authorize", _external=True),
             token_endpoint=url_for("oauth.token", _external=True),
             revocation_endpoint=url_for("oauth.revocation", _external=True),

@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
-from authlib.common.security import generate_token
 from flask import Flask, Response, jsonify, request
 from typing_extensions import Self
 
 from demo.third_party.api import create_api
 from demo.third_party.authorization import ShopdemoServer
 from demo.third_party.oauth_routes import create_metadata, create_oauth
-from demo.third_party.store import ACCOUNTS, SCOPES, Client, Grant, Store
+from demo.third_party.store import ACCOUNTS, SCOPES, Client, Grant, Store, new_secret
 from demo.third_party.switches import GRANT_SWITCHES, Switch
 from demo.webserver import WebServer
 
@@ -44,13 +43,13 @@ class ThirdParty:
         *,
         port: int = 0,
         access_token_lifetime: int = 60,
-        redirect_uris: Iterable[str] = ("http://127.0.0.1:8080/mbi-reauth/oauth/callback",),
+        redirect_uris: Iterable[str] = ("http://127.0.0.1:8080/mbi-reauth/oauth/shopdemo/callback",),
         hang_seconds: float = 60,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.requests: Counter[str] = Counter()
         self.switches: set[Switch] = set()
-        self.client = Client(CLIENT_ID, secrets.token_urlsafe(32), "MBI extraction", tuple(redirect_uris))
+        self.client = Client(CLIENT_ID, new_secret("cs"), "MBI extraction", tuple(redirect_uris))
         self._hang_seconds = hang_seconds
         self._released = threading.Event()
         self._store = Store(clock=clock)
@@ -90,8 +89,8 @@ class ThirdParty:
         grant = Grant(ACCOUNTS[account], CLIENT_ID, " ".join(SCOPES))
         token: dict[str, Any] = {
             "token_type": "Bearer",
-            "access_token": generate_token(42),
-            "refresh_token": generate_token(48),
+            "access_token": new_secret("at"),
+            "refresh_token": new_secret("rt"),
             "expires_in": self._authorization.access_token_lifetime,
             "expires_at": int(self._store.clock() + self._authorization.access_token_lifetime),
             "scope": grant.scope,

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin, list_to_scope, scope_to_list
 
 SCOPES = ("orders.read", "profile.read")
+SECRETS = r"sd(?:at|rt|ac|cs)_[A-Za-z0-9_-]{32,}"
+"""Finds every secret of Shopdemo's by its prefix, as scanners for leaked secrets find those of vendors."""
 _CODE_LIFETIME = 300.0
+
+
+def new_secret(kind: str) -> str:
+    """Make an access token (``at``), refresh token (``rt``), code (``ac``) or client secret (``cs``)."""
+    return f"sd{kind}_{secrets.token_urlsafe(32)}"
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mbi_reauth import catalogue, settings
 from mbi_reauth.api.datamodels import (
@@ -17,7 +17,6 @@ from mbi_reauth.api.datamodels import (
     FindingReport,
     RunReference,
 )
-from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.resume import Owed
 from mbi_reauth.core.signal import by_signal, proof_in, with_signal
@@ -41,7 +40,7 @@ from mbi_reauth.hooks.connections import (
 )
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.database import TUNNEL_EXTRA
-from mbi_reauth.probes.integration import Subject, probe
+from mbi_reauth.probes.integration import Probe, Subject, probe
 from mbi_reauth.probes.judge import judge
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ __all__ = [
     "Checked",
     "Checker",
     "Connections",
+    "Probe",
     "check",
 ]
 
@@ -69,15 +69,6 @@ class Checked:
     finding: Finding
     credential_version: int | None = None
     receipt: FindingReceipt | None = None
-
-
-class Probe(Protocol):
-    """The one question to the third party (:func:`mbi_reauth.probes.integration.probe`)."""
-
-    def __call__(
-        self, subject: Subject, *, access_token: str | None = None, timeout: float = 10
-    ) -> Awaitable[Evidence]:
-        """Ask it."""
 
 
 def _utcnow() -> datetime:

@@ -194,6 +194,14 @@ def get_provider_info() -> dict[str, Any]:
                         "example": None,
                         "default": "25",
                     },
+                    "require_login": {
+                        "description": "Whether the page that an owner's email leads to wants an Airflow"
+                        " login and the right to change the connection; else the link is enough.",
+                        "version_added": "0.1.0",
+                        "type": "boolean",
+                        "example": None,
+                        "default": "False",
+                    },
                     "contact": {
                         "description": "Whom an owner may ask, named in every email.",
                         "version_added": "0.1.0",

@@ -43,8 +43,9 @@ class Round:
 
     ``owed`` is what the run of ``blocked_run`` is owed.
     ``seen`` remembers each integration's first ambiguous refusal between rounds, for when the app cannot.
-    ``blocked_run`` is the gate that a refusal stops, ``would_block`` the one that it would stop without
-    shadow mode. ``report``: tell the app each finding, which a gate that has shadow mode of its own does not.
+    ``blocked_run`` is the gate that a refusal stops or holds up, ``would_block`` the one that it would stop
+    without shadow mode. ``report``: tell the app each finding, which a gate that has shadow mode of its own
+    does not.
     ``patient`` and ``probe`` are as in :class:`mbi_reauth.check.Checker`.
     """
 
@@ -69,7 +70,7 @@ class Round:
         return cls(
             connections=AirflowConnections(),
             max_age=max_age,
-            blocked_run=run if now.stops else None,
+            blocked_run=None if now.shadow else run,
             would_block=run if now.shadow else None,
             owed=policy.owed,
             report=not policy.shadow,

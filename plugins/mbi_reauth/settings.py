@@ -112,6 +112,11 @@ def resume_batch() -> int:
     return int(conf.getint(SECTION, "resume_batch", fallback=25))
 
 
+def require_login() -> bool:
+    """Whether the owner's page wants an Airflow login and the right to change the connection."""
+    return bool(conf.getboolean(SECTION, "require_login", fallback=False))
+
+
 def contact() -> str:
     """Whom an owner may ask, as one line of text for emails."""
     return str(conf.get(SECTION, "contact", fallback="your data team"))

@@ -32,9 +32,10 @@ API_CONN_ID = "mbi_reauth_api"
 HEALTHY = ("healthy", "mapped_healthy", "cut_off_oauth")
 LOST = (
     "lost", "fails", "cleared", "mapped_lost", "waits", "waits_out", "waits_out_softly",
-    "waits_on_worker", "waits_out_on_worker", "waits_out_softly_on_worker", "cut_off_lost_oauth",
+    "waits_long", "waits_long_on_worker", "waits_on_worker", "waits_out_on_worker",
+    "waits_out_softly_on_worker", "cut_off_lost_oauth",
 )  # fmt: skip
-KEYS = ("refused_401", "refused_403", "refused_once", "hangs", "cut_off")
+KEYS = ("refused_401", "refused_403", "refused_once", "hangs", "cut_off", "mapped_one", "lost_again")
 CONNECTED = (*HEALTHY, *LOST, *KEYS)
 UNCONNECTED = ("misconfigured",)
 
@@ -52,7 +53,7 @@ def owner_of(integration_id: str) -> str:
 
 @dataclass
 class Keyshop:
-    """Answers each integration as told, or never."""
+    """Answers each integration as told, one answer after the other until the last, or never."""
 
     answers: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -61,7 +62,8 @@ class Keyshop:
     def __call__(self, connection: socket.socket, head: bytes) -> None:
         integration_id = head.split(b"/")[1].decode()
         self.asked.append(integration_id)
-        answer = self.answers[integration_id]
+        answer, _, then = self.answers[integration_id].partition(", ")
+        self.answers[integration_id] = then or answer
         if answer == "hang":
             self.closed.wait(60)
         else:

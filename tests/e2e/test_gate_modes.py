@@ -46,7 +46,8 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gates]:
 @pytest.fixture(scope="module")
 def runs(gates: Gates) -> Runs:
     gates.keyshop.answers |= {"refused_401": "401", "refused_403": "403", "refused_once": "401"}
-    gates.keyshop.answers |= {"hangs": "hang", "cut_off": "invalid_token"}
+    gates.keyshop.answers |= {"hangs": "hang", "cut_off": "invalid_token", "mapped_one": "200"}
+    gates.keyshop.answers["lost_again"] = "invalid_token"
     runs = {dag_id: gates.start(dag_id) for dag_id in AT_ONCE}
     eventually(lambda: "refused_once" in gates.keyshop.asked, "the first refusal", within=90)
     gates.keyshop.answers["refused_once"] = "200"
@@ -273,6 +274,70 @@ def test_only_the_stopped_instance_of_a_mapped_group_is_resumed(gates: Gates, ru
     assert [states[f"{EMAIL}[{index}]"] for index in (0, 1)] == [
         before[f"{EMAIL}[{index}]"] for index in (0, 1)
     ]
+
+
+def test_of_three_instances_the_one_that_lost_it_is_cleared_and_no_other(gates: Gates, runs: Runs) -> None:
+    run, group = runs["mapped_one"], "each.mapped_one"
+    assert set(run.ended().values()) == {"success", "skipped"}
+    gates.keyshop.answers["mapped_one"] = "invalid_token"
+    second = [[f"{group}.{task}", 1] for task in (GATE, EMAIL, "load")]
+    gates.ask("POST", "/dags/mapped_one/clearTaskInstances", json={
+        "dag_run_id": run.run_id, "task_ids": second, "only_failed": False, "dry_run": False,
+        "include_downstream": False, "reset_dag_runs": True,
+    })  # fmt: skip
+    assert run.reaches(f"{EMAIL}[1]", "success", "failed") == "success"
+    stopped = run.ended()
+    assert (stopped[f"{GATE}[1]"], stopped["load[1]"]) == ("skipped", "skipped")
+    assert len(gates.mails_to("mapped_one")) == 1
+    before = run.tasks()
+
+    gates.keyshop.answers["mapped_one"] = "200"
+    gates.start("mapped_one").ended()
+    states = resumed(run, f"{GATE}[1]")
+    assert {states[f"load[{index}]"] for index in range(3)} == {"success"}
+    after = run.tasks()
+    ran = {name for name in after if after[name]["start_date"] != before[name]["start_date"]}
+    assert ran == {f"{GATE}[1]", "load[1]"}
+    assert len(gates.mails_to("mapped_one")) == 1
+    assert audited(gates, run) == [("mbi_reauth.resume", f"{group}.{GATE}", 1)]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "state"), [("waits_long", "deferred"), ("waits_long_on_worker", "up_for_reschedule")]
+)
+def test_a_waiting_gate_goes_on_at_once_and_not_at_its_next_look(
+    gates: Gates, runs: Runs, dag_id: str, state: str
+) -> None:
+    run = runs[dag_id]
+    eventually(lambda: len(gates.mails_to(dag_id)) == 1, f"the email about {dag_id}", within=90)
+    run.reaches(GATE, state)
+    gates.put_right(dag_id)
+    assert_extracted(gates.start(dag_id).ended())
+    assert_extracted(run.ended(within=60))
+    assert tries(run, GATE) == [1]
+    assert audited(gates, run) == [("mbi_reauth.release", f"{dag_id}.{GATE}", -1)]
+    assert len(gates.mails_to(dag_id)) == 1
+    assert run.faults() == []
+
+
+def test_the_email_branch_of_a_resumed_gate_that_stops_again_runs_again_without_any_sweep(
+    gates: Gates, runs: Runs
+) -> None:
+    run = runs["lost_again"]
+    assert_stopped(run.ended(), gate="skipped", email="success")
+    gates.keyshop.answers["lost_again"] = "200, invalid_token"
+    assert_extracted(gates.start("lost_again").ended())
+    eventually(lambda: tries(run, GATE, EMAIL) == [2, 2], "the gate and its branch to run again", within=120)
+    assert_stopped(run.ended(), gate="skipped", email="skipped")
+    assert "sent to lost_again@example.com" in run.said(EMAIL), "within the hour it is the same incident"
+    assert len(gates.mails_to("lost_again")) == 1
+
+
+def audited(gates: Gates, run: GateRun) -> list[tuple[str, str, int]]:
+    """Return what Airflow's audit log says was done to a run by the plugin: event, task, map index."""
+    found = gates.ask("GET", "/eventLogs", params={"dag_id": run.dag_id, "run_id": run.run_id, "limit": 100})
+    its = [entry for entry in found["event_logs"] if entry["owner"] == "mbi_reauth"]
+    return [(entry["event"], entry["task_id"], entry["map_index"]) for entry in its]
 
 
 # After all others have ended: this concerns every DAG.

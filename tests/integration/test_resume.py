@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -26,12 +27,16 @@ from mbi_reauth.models import airflow_runs
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import BlockedRun, Resumption
 from tests.airflow_runs import (
+    audit_log,
     change_dag,
     change_task,
     create_run,
+    defer,
     delete_run,
     forget_runs,
+    next_turns,
     note,
+    reschedule,
     run_states,
     states,
     store,
@@ -338,9 +343,205 @@ def test_a_run_that_is_stopped_again_is_owed_another_resume(world: World) -> Non
     world.resume()
     change_task("r1", GATE, state="skipped", try_number=2)
     world.stop("r1", try_number=2)
+    assert became() == ("again", None)
+    world.recover()
+    assert world.resume() == 1
+
+
+def stopped_again(world: World, email: str = "success") -> None:
+    """Resume a run, whose gate then stops a second time."""
+    create_run("plain", "r1", {**STOPPED, EMAIL: email})
+    world.stop("r1")
+    world.recover()
+    world.resume()
+    change_task("r1", GATE, state="running", try_number=2)
+    world.stop("r1", try_number=2)
+    change_task("r1", GATE, state="skipped")
+
+
+def test_the_email_branch_runs_again_when_its_gate_stops_again(world: World) -> None:
+    stopped_again(world)
+    assert world.woken == 2, "the recovery, and the second stop"
+    assert states("r1")[EMAIL] == "success"
+    world.resume()
+    assert became() == ("blocked", None)
+    assert (states("r1")[EMAIL], run_states("r1")) == (None, ["queued"])
+    change_task("r1", EMAIL, state="skipped")
+    world.resume()
+    assert states("r1")[EMAIL] == "skipped", "once"
+
+
+def test_an_email_branch_that_is_at_work_is_left_to_it(world: World) -> None:
+    stopped_again(world, email="up_for_retry")
+    world.resume()
+    assert became() == ("blocked", None)
+    assert states("r1")[EMAIL] == "up_for_retry"
+
+
+def test_only_the_email_branch_of_the_same_map_index_runs_again(world: World) -> None:
+    gate, email = "each.group.check_authorization", "each.group.needs_reauth.email_owner"
+    create_run("mapped", "m1", {gate: "skipped", email: "success", "each.group.load": "skipped",
+                                "join": "success"})  # fmt: skip
+    world.stop("m1", dag_id="mapped", task_id=gate, map_index=1)
+    world.recover()
+    world.resume()
+    change_task("m1", gate, 1, state="skipped", try_number=2)
+    world.stop("m1", dag_id="mapped", task_id=gate, map_index=1, try_number=2)
+    world.resume()
+    found = states("m1")
+    assert [found[f"{email}[{index}]"] for index in (0, 1)] == ["success", None]
+
+
+def test_a_branch_that_cannot_be_run_again_keeps_no_run_from_being_resumed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_again(world)
+
+    def failing(tis: list[Any], session: Any) -> None:
+        raise ValueError("a fault")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mbi_reauth.models.airflow_runs.clear_task_instances", failing)
+        world.resume()
     assert became() == ("blocked", None)
     world.recover()
     assert world.resume() == 1
+
+
+FAR = datetime(2100, 1, 1, tzinfo=timezone.utc)
+
+
+def waiting_run(run_id: str = "r1", day: int = 1, gate: str = "deferred") -> str:
+    below = dict.fromkeys((EMAIL, "group.extract", "group.load", "after"), None)
+    create_run("plain", run_id, {**STOPPED, **below}, day=day, state="running")  # type: ignore[dict-item]
+    if gate == "deferred":
+        defer(run_id, GATE, airflow_runs.TRIGGER)
+    elif gate == "up_for_reschedule":
+        reschedule(run_id, GATE, FAR)
+    else:
+        change_task(run_id, GATE, state=gate, end_date=None)
+    return run_id
+
+
+def test_a_gate_that_waits_in_the_triggerer_looks_at_once(world: World) -> None:
+    world.stop(waiting_run(), ends="waiting")
+    assert world.resume() == 0, "still lost"
+    world.recover()
+    assert world.resume() == 1
+    gate = task_instance("r1", GATE)
+    assert (gate.state, gate.trigger_id, gate.try_number) == ("scheduled", None, 1)
+    assert gate.next_method == "execute_complete"
+    assert became() == ("released", "The authorization works again.")
+    assert {name for name, state in states("r1").items() if state is None} == {
+        EMAIL, "group.extract", "group.load", "after"
+    }  # fmt: skip
+    assert world.resume() == 0, "once"
+
+
+def test_a_gate_that_waits_for_its_turn_on_a_worker_has_it_now(world: World) -> None:
+    world.stop(waiting_run(gate="up_for_reschedule"), ends="waiting")
+    world.recover()
+    before = next_turns("r1", GATE)
+    assert world.resume() == 1
+    earlier, last = next_turns("r1", GATE)
+    assert (earlier, before[1]) == (before[0], FAR)
+    assert last <= datetime.now(timezone.utc)
+    assert states("r1")[GATE] == "up_for_reschedule"
+    assert became()[0] == "released"
+
+
+def test_a_waiting_gate_that_is_looking_just_now_is_released_when_it_waits_again(world: World) -> None:
+    world.stop(waiting_run(gate="running"), ends="waiting")
+    world.recover()
+    assert world.resume() == 0
+    assert became() == ("blocked", "The gate is looking just now (running).")
+    defer("r1", GATE, airflow_runs.TRIGGER)
+    assert world.resume() == 1
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped"])
+def test_a_waiting_gate_that_has_ended_is_left_alone(world: World, state: str) -> None:
+    world.stop(waiting_run(gate=state), ends="waiting")
+    world.recover()
+    assert world.resume() == 0
+    assert became() == ("superseded", f"The gate has ended without it ({state}).")
+    assert states("r1")[GATE] == state
+
+
+def test_a_task_that_waits_for_something_else_is_not_touched(world: World) -> None:
+    world.stop(waiting_run(gate="running"), ends="waiting")
+    defer("r1", GATE, "somebody.elses.Trigger")
+    world.recover()
+    assert world.resume() == 0
+    assert states("r1")[GATE] == "deferred"
+
+
+def test_a_waiting_gate_is_released_whatever_it_says_of_stopped_runs(world: World) -> None:
+    world.stop(waiting_run(), ends="waiting", resume="none", within=60)
+    world.moment += timedelta(days=1)
+    world.recover()
+    assert world.resume() == 1
+
+
+def test_waiting_gates_come_first(world: World) -> None:
+    world.stop(stopped_run("r1", day=1))
+    world.stop(waiting_run("r2", day=2), ends="waiting")
+    world.recover()
+    assert world.resume(batch=1) == 1
+    assert (became("r2")[0], became("r1")[0]) == ("released", "blocked")
+
+
+def test_a_waiting_gate_that_is_held_up_once_more_is_released_once_more(world: World) -> None:
+    world.stop(waiting_run(), ends="waiting")
+    world.recover()
+    assert world.resume() == 1
+    defer("r1", GATE, airflow_runs.TRIGGER)
+    world.stop("r1", ends="waiting")
+    assert became() == ("blocked", None)
+    world.recover()
+    assert world.resume() == 1
+
+
+def test_a_gate_that_still_says_lost_when_it_works_is_not_woken_again(world: World) -> None:
+    world.stop(waiting_run(), ends="waiting")
+    world.recover()
+    assert world.resume() == 1
+    defer("r1", GATE, airflow_runs.TRIGGER)
+    late = RunReference(dag_id="plain", run_id="r1", task_id=GATE)
+    world.report(Cause.GRANT_REVOKED, blocked_run=late, owed=Owed(ends="waiting"), checked_at=NOON)
+    assert world.resume() == 0
+    assert states("r1")[GATE] == "deferred"
+
+
+def test_what_is_done_is_in_airflows_audit_log(world: World) -> None:
+    world.stop(stopped_run("r1", day=1))
+    world.stop(waiting_run("r2", day=2), ends="waiting")
+    world.stop(stopped_run("r3", day=3), resume="none")
+    world.recover()
+    world.resume()
+    found = audit_log()
+    assert [(each.event, each.dag_id, each.run_id, each.task_id, each.map_index, each.try_number)
+            for each in found] == [
+        ("mbi_reauth.release", "plain", "r2", GATE, -1, 1),
+        ("mbi_reauth.resume", "plain", "r1", GATE, -1, 1),
+    ]  # fmt: skip
+    (incident,) = set(transact(lambda session: list(session.scalars(select(BlockedRun.incident_id)))))
+    assert json.loads(found[0].extra or "") == {
+        "incidents": [incident],
+        "reason": "The authorization works again.",
+    }
+
+
+def test_what_was_not_done_is_not_in_the_audit_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.stop(stopped_run())
+    world.recover()
+
+    def failing(tis: list[Any], session: Any) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("mbi_reauth.models.airflow_runs.clear_task_instances", failing)
+    assert world.resume() == 0
+    assert audit_log() == []
 
 
 def test_a_repeated_report_of_the_try_that_was_resumed_does_not_resume_it_again(world: World) -> None:

@@ -155,9 +155,9 @@ def gate(policy: GatePolicy) -> tuple[bool, RunReference | None, RunReference | 
     return checks.report, checks.blocked_run, checks.would_block
 
 
-def test_a_gate_reports_and_stops_its_run_unless_it_waits() -> None:
-    assert gate(GatePolicy()) == (True, RUN, None)
-    assert gate(GatePolicy(on_blocked="wait")) == (True, None, None)
+@pytest.mark.parametrize("on_blocked", ["skip", "wait", "fail"])
+def test_a_gate_reports_and_names_the_run_that_it_stops_or_holds_up(on_blocked: Any) -> None:
+    assert gate(GatePolicy(on_blocked=on_blocked)) == (True, RUN, None)
 
 
 def test_a_gate_with_shadow_mode_of_its_own_reports_only_what_it_would_stop() -> None:

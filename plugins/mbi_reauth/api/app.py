@@ -12,8 +12,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mbi_reauth.api.errors import HANDLERS
 from mbi_reauth.api.resumer import Resumer
-from mbi_reauth.api.routes import checks, findings, health, notifications, shadow
+from mbi_reauth.api.routes import (
+    checks,
+    findings,
+    health,
+    integrations,
+    notifications,
+    reauthorize,
+    shadow,
+)
 from mbi_reauth.api.services.keys import ensure_key
+from mbi_reauth.api.visitors import Rates
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +62,7 @@ def create_app(*, resumes: bool = True) -> FastAPI:
         openapi_url=None,
         exception_handlers=HANDLERS,
     )
-    app.state.resumes, app.state.resumer = resumes, None
-    for router in (health.router, checks.router, findings.router, notifications.router, shadow.router):
-        app.include_router(router)
+    app.state.resumes, app.state.resumer, app.state.rates = resumes, None, Rates()
+    for module in (health, checks, findings, notifications, shadow, integrations, reauthorize):
+        app.include_router(module.router)
     return app

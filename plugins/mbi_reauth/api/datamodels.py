@@ -123,6 +123,7 @@ class Notice(ApiModel):
 
     ``integration`` is null where ``facts`` are about a whole ``integration_type``. ``incident`` and its
     ``blocked_runs`` are of the kinds that belong to one. ``ordinal`` counts the notifications of the kind.
+    ``link`` is the address of the owner's page, where somebody is asked to act; it belongs in an email only.
     """
 
     id: int
@@ -132,6 +133,7 @@ class Notice(ApiModel):
     facts: Facts
     incident: IncidentView | None = None
     blocked_runs: list[RunReference] = Field(default_factory=list)
+    link: str | None = Field(default=None, repr=False)
 
 
 class MailView(ApiModel):

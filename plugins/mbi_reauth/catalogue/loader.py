@@ -19,6 +19,7 @@ from mbi_reauth.catalogue.model import (
     DefaultTable,
     HttpProbe,
     IntegrationType,
+    never_the_owners,
 )
 from mbi_reauth.catalogue.placeholders import placeholder_faults
 from mbi_reauth.core.classify import Table, classify
@@ -30,6 +31,16 @@ from mbi_reauth.core.table import in_shape
 from mbi_reauth.core.verdict import VERDICT_OF, Finding, Verdict
 
 DEFAULTS = PACKAGED / "defaults"
+# What the authorization request itself says (RFC 6749 section 4.1.1, RFC 7636 section 4.3).
+_OWN_PARAMS = (
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+)
 _TYPE_ID = re.compile(r"\w{1,100}")  # more would be no file's name
 _Model = TypeVar("_Model", bound=CatalogueModel)
 
@@ -224,6 +235,18 @@ def _contradictions(made: IntegrationType, document: Extended) -> Iterator[Fault
         yield document.fault(("auth", "method"), "auth.method: an OAuth type uses bearer")
     if made.kind == "http" and made.base_url is None and "host" not in made.connection:
         yield document.fault((), "base_url: is missing; give it, or a connection field called host")
+    yield from _unfit_for_consent(made, document)
+
+
+def _unfit_for_consent(made: IntegrationType, document: Extended) -> Iterator[Fault]:
+    for name, each in made.connection.items():
+        if each.owner and never_the_owners(name):
+            message = f"connection.{name}.owner: no owner may change this; an engineer does"
+            yield document.fault(("connection", name, "owner"), message)
+    for name in made.oauth.authorization_params if made.oauth is not None else ():
+        if name in _OWN_PARAMS:
+            message = f"oauth.authorization_params.{name}: is sent anyway; leave it out"
+            yield document.fault(("oauth", "authorization_params", name), message)
 
 
 def _unfit_for_its_kind(made: IntegrationType, document: Extended) -> Iterator[Fault]:

@@ -38,6 +38,7 @@ __all__ = [
     "HttpProbe",
     "IntegrationType",
     "JsonType",
+    "LongLived",
     "OAuth",
     "OwnerSteps",
     "Paging",
@@ -53,14 +54,30 @@ __all__ = [
 ]
 
 
+# Where a connection leads and whom it names is for engineers, and nobody gets a refresh token by hand.
+_NEVER_THE_OWNERS = frozenset(
+    {"host", "port", "schema", "account", "client_id", "client_secret", "refresh_token"}
+)
+
+
 class ConnectionField(CatalogueModel):
-    """One field of the Airflow connection, as its form and the owner's page show it."""
+    """One field of the Airflow connection, as its form and the owner's page show it.
+
+    ``owner`` says whether the owner may change it on their page; where it says nothing, they may change a
+    login and what is secret.
+    """
 
     title: Text
     help: str = ""
     example: str | None = None
     secret: bool = False
     required: bool = True
+    owner: bool | None = None
+
+
+def never_the_owners(name: str) -> bool:
+    """Tell whether no owner may ever change the field of this name."""
+    return name in _NEVER_THE_OWNERS or name.endswith(("_conn_id", "_host", "_url"))
 
 
 class Auth(CatalogueModel):
@@ -80,12 +97,33 @@ class Auth(CatalogueModel):
     value: str = "{password}"
 
 
+class LongLived(CatalogueModel):
+    """How a short-lived access token is traded for a long-lived one, at the token endpoint.
+
+    ``param`` is the parameter that carries the short-lived token; the client authenticates as ever.
+    """
+
+    grant_type: Text
+    param: Text
+
+
 class OAuth(CatalogueModel):
-    """The authorization server (RFC 6749); ``client_auth`` is how the client names itself (section 2.3)."""
+    """The authorization server (RFC 6749); ``client_auth`` is how the client names itself (section 2.3).
+
+    ``authorization_params`` are sent to ``authorization_url`` beside those of RFC 6749 and RFC 7636.
+    ``issuer`` is what the answer's ``iss`` must be, where it carries one (RFC 9207). ``account_param`` is the
+    answer's parameter that names the account. ``long_lived`` is for servers without refresh tokens, whose
+    code gives a token of hours only.
+    """
 
     authorization_url: Text
     token_url: Text
     scopes: list[str] = Field(default_factory=list)
+    scope_separator: str = " "
+    authorization_params: dict[str, str] = Field(default_factory=dict)
+    issuer: str | None = None
+    account_param: str | None = None
+    long_lived: LongLived | None = None
     refresh: Literal["rotating", "static", "none"]
     client_auth: Literal["basic", "body"] = "body"
     access_token_lifetime: int | None = None
@@ -261,6 +299,19 @@ class IntegrationType(CatalogueModel):
     def turn_seconds(self) -> int:
         """How far apart two questions must be, whoever asks; 0 where anybody may ask at any time."""
         return self.probe.min_interval if self.probe is not None and self.fidelity == "mbi_signal" else 0
+
+    def owner_fields(self) -> dict[str, ConnectionField]:
+        """List what the owner may change on their page, in the file's order.
+
+        Never where the connection leads, nor whom it names, nor the client of an OAuth type, nor a refresh
+        token, which nobody gets by hand.
+        """
+        return {
+            name: each
+            for name, each in self.connection.items()
+            if not never_the_owners(name)
+            and (each.owner if each.owner is not None else each.secret or name == "login")
+        }
 
 
 class DefaultTable(CatalogueModel):

@@ -138,9 +138,14 @@ def _authorization(model: IntegrationType) -> str:
 def _oauth(model: IntegrationType) -> str:
     if model.oauth is None:
         return ""
-    facts = [f"\nToken endpoint: `{model.oauth.token_url}`."]
+    facts = [f"\nConsent: `{model.oauth.authorization_url}`. Token endpoint: `{model.oauth.token_url}`."]
     if model.oauth.scopes:
         facts.append(f"Scopes: {', '.join(f'`{scope}`' for scope in model.oauth.scopes)}.")
+    if model.oauth.account_param:
+        facts.append(f"The answer names the account in `{model.oauth.account_param}`.")
+    if model.oauth.long_lived:
+        grant = model.oauth.long_lived.grant_type
+        facts.append(f"The code's token is traded for a long-lived one (`{grant}`).")
     if model.oauth.access_token_lifetime:
         facts.append(f"An access token lives {_duration(model.oauth.access_token_lifetime)}.")
     if model.oauth.refresh_token_lifetime:

@@ -12,7 +12,16 @@ from mbi_reauth.catalogue.model import IntegrationType
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 # A type that extends a family leaves out what the family has; only the loader knows whether it is all there.
-_SHARED = ("Auth", "ConnectionField", "DatabaseProbe", "HttpProbe", "OAuth", "OwnerSteps", "Repair")
+_SHARED = (
+    "Auth",
+    "ConnectionField",
+    "DatabaseProbe",
+    "HttpProbe",
+    "LongLived",
+    "OAuth",
+    "OwnerSteps",
+    "Repair",
+)
 
 
 def schema_text() -> str:

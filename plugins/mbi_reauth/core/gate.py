@@ -26,6 +26,13 @@ class Outcome(str, Enum):
     CONFIRM = "confirm"
 
 
+_ENDS: Mapping[str, Literal["skipped", "failed", "waiting"]] = {
+    "skip": "skipped",
+    "wait": "waiting",
+    "fail": "failed",
+}
+
+
 class GatePolicy(BaseModel):
     """What the gate does where nothing is certain; every default lets the extraction decide."""
 
@@ -41,14 +48,8 @@ class GatePolicy(BaseModel):
 
     @property
     def owed(self) -> Owed:
-        """What a run is owed that this gate stops."""
-        ends: Literal["skipped", "failed"] = "failed" if self.on_blocked == "fail" else "skipped"
-        return Owed(resume=self.resume, within=self.resume_within, ends=ends)
-
-    @property
-    def stops(self) -> bool:
-        """Whether a lost authorization ends the gate, so that its run is owed a resume."""
-        return self.on_blocked != "wait" and not self.shadow
+        """What a run is owed that this gate stops, or holds up."""
+        return Owed(resume=self.resume, within=self.resume_within, ends=_ENDS[self.on_blocked])
 
     @property
     def waits(self) -> bool:
@@ -189,6 +190,11 @@ def confirmed_by(first: Finding, second: Finding) -> bool:
     if first.checked_at is None or second.checked_at is None:
         return False
     return (second.checked_at - first.checked_at).total_seconds() >= CONFIRM_AFTER
+
+
+def released(sentence: str) -> dict[str, Any]:
+    """Make what a waiting gate is woken with: nobody has found anything yet, so that it looks itself."""
+    return {"outcome": Outcome.WAIT.value, "sentence": sentence, "findings": {}, "told": []}
 
 
 def published(findings: Mapping[str, GateFinding]) -> dict[str, Any]:

@@ -21,6 +21,16 @@ class Way(str, Enum):
     """Say that it has been put right elsewhere: the present credential is checked again."""
 
 
+class FieldFault(str, Enum):
+    """What is wrong with a value that the owner has entered."""
+
+    MISSING = "missing"
+    TOO_LONG = "too_long"
+    SEVERAL_LINES = "several_lines"
+    ONE_OF_BOTH = "one_of_both"
+    """Neither a password nor a private key was given."""
+
+
 class Outcome(str, Enum):
     """How an attempt ended; all but the first two leave the credential as it was."""
 

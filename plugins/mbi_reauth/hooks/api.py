@@ -99,8 +99,15 @@ class ReauthApiHook(BaseHook):
         return await self._post("/api/findings", report, FindingReceipt)
 
     async def claim(self, request: ClaimRequest) -> ClaimResponse:
-        """Ask for an email that is due; raises as :meth:`prepare` does, after 20 s."""
-        return await self._post("/api/notifications/claim", request, ClaimResponse, timeout=CLAIM_TIMEOUT)
+        """Ask for an email that is due; raises as :meth:`prepare` does, after 20 s.
+
+        The links in it are kept out of the logs, as whoever has one may open the owner's page.
+        """
+        answer = await self._post("/api/notifications/claim", request, ClaimResponse, timeout=CLAIM_TIMEOUT)
+        for notice in answer.mail.notices if answer.mail else ():
+            if notice.link:
+                await mask(notice.link.rpartition("/")[2])
+        return answer
 
     async def settle(self, request: SettleRequest) -> None:
         """Tell how a claimed email ended; raises as :meth:`prepare` does, after 10 s."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.http.hooks.http import HttpHook
 from airflow.sdk import Connection, timezone
@@ -21,10 +19,12 @@ from mbi_reauth.core.verdict import Finding, Verdict
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
 from mbi_reauth.hooks.connections import ConnectionNotFoundError, read_connection
 from mbi_reauth.hooks.session import CredentialAdapter, Limits
+from mbi_reauth.probes.candidate import as_message, candidate_in, try_out
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.http import HttpCredential
 from mbi_reauth.probes.integration import Subject, probe
 from mbi_reauth.probes.judge import judge
+from mbi_reauth.probes.run_now import run_now
 from mbi_reauth.probes.secret_values import SecretValues
 from mbi_reauth.probes.template import Templates
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from mbi_reauth.catalogue.loader import LoadedType
 
 TYPE_EXTRA = "integration_type"
-
-Result = TypeVar("Result")
 
 
 class NotAuthorizedError(Exception):
@@ -147,9 +145,13 @@ class IntegrationHook(HttpHook):
     def test_connection(self) -> tuple[bool, str]:
         """Probe with what the connection holds; nothing is refreshed, reported or saved.
 
-        It asks at once, since a person does: also where a third party wants few questions.
+        It asks at once, since a person does: also where a third party wants few questions. Where the
+        connection carries a candidate, that is verified, and the message is the finding as JSON.
         """
         try:
+            if (candidate := candidate_in(self.credential.extra)) is not None:
+                found = try_out(candidate)
+                return found.verdict is Verdict.AUTHORIZED, as_message(found)
             finding = self._tested()
         except (MisconfiguredError, catalogue.CatalogueError) as error:
             return False, str(error)
@@ -213,9 +215,3 @@ class IntegrationHook(HttpHook):
             words = f"No access token for {self.integration.label}: {finding.explanation}"
             raise NotAuthorizedError(words, finding)
         return prepared.access_token
-
-
-def run_now(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine from code without ``await``; in a thread, since the caller may be in an event loop."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, work).result()

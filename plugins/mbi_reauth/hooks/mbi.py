@@ -41,12 +41,13 @@ from mbi_reauth.core.redact import redact
 from mbi_reauth.core.standing import stamped
 from mbi_reauth.core.verdict import Cause, Finding, Verdict
 from mbi_reauth.hooks.api import ApiError, ReauthApiHook
-from mbi_reauth.hooks.integration import IntegrationHook, run_now
+from mbi_reauth.hooks.integration import IntegrationHook
 from mbi_reauth.hooks.session import Limits
 from mbi_reauth.hooks.turns import take_turn
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.integration import Subject, probe
 from mbi_reauth.probes.judge import judge, limit_of
+from mbi_reauth.probes.run_now import run_now
 
 if TYPE_CHECKING:
     from requests import Response

@@ -2,8 +2,9 @@
 
 Written against Airflow 3.3.2. Airflow has no public way for a plugin in the API server to keep tables of its
 own or to change a Connection under a lock: the Task SDK only reads connections, and the REST API has no
-compare-and-swap. So this uses ``airflow.settings``, ``airflow.utils.session``, the ``Connection`` model, and
-the secrets masker of the API server's own logs (the Task SDK's public one masks a task's logs);
+compare-and-swap, nor does it take entries for the audit log. So this uses ``airflow.settings``,
+``airflow.utils.session``, the ``Connection`` and ``Log`` models, and the secrets masker of the API server's
+own logs (the Task SDK's public one masks a task's logs);
 ``tests/unit/models/test_metadata_db.py`` fails when Airflow changes what is used of them.
 """
 
@@ -18,6 +19,7 @@ from airflow import settings
 from airflow._shared.secrets_masker import mask_secret
 from airflow.configuration import conf
 from airflow.models.connection import Connection
+from airflow.models.log import Log
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.utils.session import create_session
 from sqlalchemy import Engine, inspect, select
@@ -110,6 +112,26 @@ def save_extra(session: Session, conn_id: str, changes: Mapping[str, Any]) -> Cr
     connection.set_extra(json.dumps({key: value for key, value in extra.items() if value is not None}))
     session.flush()
     return _credential_of(connection)
+
+
+def save_credential(session: Session, conn_id: str, changes: Mapping[str, str | None]) -> Credential:
+    """Change ``login``, ``password`` and single values of the extra of a connection's row; None removes one.
+
+    :raises LookupError: there is no such row
+    """
+    connection = _lock_row(session, conn_id)
+    if connection is None:
+        raise LookupError(f"There is no connection {conn_id!r} in Airflow's database")
+    extras = dict(changes)
+    for name in ("login", "password"):
+        if name in extras:
+            setattr(connection, name, extras.pop(name))
+    return save_extra(session, conn_id, extras)
+
+
+def log_to_airflow(session: Session, event: str, *, owner: str, extra: Mapping[str, Any]) -> None:
+    """Add a row to Airflow's own audit log, which its page Audit Log shows."""
+    session.add(Log(event=event, owner=owner, extra=json.dumps(dict(extra))))
 
 
 def create_connection(session: Session, *, conn_id: str, password: str, description: str) -> None:

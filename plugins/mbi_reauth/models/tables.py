@@ -1,4 +1,4 @@
-"""What the app remembers: a status per integration, incidents, emails, runs that were or would be stopped."""
+"""What the app remembers: a status per integration, incidents, emails, stopped runs, and who renewed what."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mbi_reauth.models.types import UtcDateTime, airflow_id
 
 ERROR_LENGTH = 500
 RECIPIENT_LENGTH = 2000
+ACCOUNT_LENGTH = 200
+ACTOR_LENGTH = 500
 
 
 class Base(DeclarativeBase):
@@ -36,7 +38,9 @@ class Status(Base):
     the token endpoint, or has the turn to ask a third party that wants few questions; until
     ``refresh_lease_expires_at`` nobody else asks that one, even after its answer. ``token_evidence`` is the
     token endpoint's last answer that brought no token, for those who waited. ``trouble`` is what engineers
-    may have to hear of, and ``expiry`` the credential's end with the warnings given.
+    may have to hear of, and ``expiry`` the credential's end with the warnings given. ``proved_account`` is
+    where the credential led when it last worked, and so where a new one must lead as well, but until
+    ``any_account_until``.
     """
 
     __tablename__ = "mbi_reauth_status"
@@ -63,6 +67,8 @@ class Status(Base):
     token_evidence_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     trouble: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     expiry: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    proved_account: Mapped[str | None] = mapped_column(String(ACCOUNT_LENGTH))
+    any_account_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Incident(Base):
@@ -205,3 +211,53 @@ class WouldBlock(Base):
     map_index: Mapped[int]
     cause: Mapped[str] = mapped_column(String(50))
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuthorizationRequest(Base):
+    """One attempt of a person to renew an authorization; good once, until ``expires_at``.
+
+    ``session`` is the SHA-256 (hexadecimal) of the secret that only the person's browser has. ``link`` is
+    what led here (:class:`mbi_reauth.api.services.links.Link`), ``conn_id`` the connection that would
+    change. What it held at the beginning is known by the integration's ``credential_version``, or where it is
+    that of an SSH server by its keyed ``fingerprint``. ``refusal`` is how the attempt before this one ended.
+    Who takes the attempt up sets ``used_at``, and how it ended is in ``result``
+    (:class:`mbi_reauth.core.reauthorization.Result`).
+    """
+
+    __tablename__ = "mbi_reauth_authorization_request"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    session: Mapped[str] = mapped_column(String(64), unique=True)
+    integration_id: Mapped[str] = mapped_column(ForeignKey("mbi_reauth_status.integration_id"), index=True)
+    link: Mapped[dict[str, Any]] = mapped_column(JSON)
+    way: Mapped[str] = mapped_column(String(10))
+    conn_id: Mapped[str] = mapped_column(String(250))
+    credential_version: Mapped[int]
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    locale: Mapped[str] = mapped_column(String(10))
+    actor: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    refusal: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Audit(Base):
+    """Who did what to which integration, and when; never changed, and nothing in it is secret.
+
+    ``actor`` is an Airflow user, or null for whoever held the link. ``client`` is the address they came from.
+    """
+
+    __tablename__ = "mbi_reauth_audit"
+    __table_args__ = (Index(None, "integration_id", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    event: Mapped[str] = mapped_column(String(40))
+    integration_id: Mapped[str | None] = mapped_column(String(100))
+    incident_id: Mapped[str | None] = mapped_column(String(36))
+    actor: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
+    client: Mapped[str | None] = mapped_column(String(45))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)

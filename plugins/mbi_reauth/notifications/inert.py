@@ -33,12 +33,13 @@ def inert_mail(mail: MailView) -> MailView:
     return mail.model_copy(
         update={
             "addressee": _name(mail.addressee),
-            "notices": [_notice(notice) for notice in mail.notices],
+            "notices": [inert_notice(notice) for notice in mail.notices],
         }
     )
 
 
-def _notice(notice: Notice) -> Notice:
+def inert_notice(notice: Notice) -> Notice:
+    """Return ``notice`` with nothing in it that could break a line or a page."""
     runs = [run.model_copy(update={"dag_id": inert(run.dag_id)}) for run in notice.blocked_runs]
     return notice.model_copy(
         update={
@@ -64,20 +65,21 @@ def _integration(integration: Integration) -> Integration:
 
 
 def _incident(incident: IncidentView) -> IncidentView:
-    return incident.model_copy(update={"finding": _finding(incident.finding)})
+    return incident.model_copy(update={"finding": inert_finding(incident.finding)})
 
 
 def _facts(facts: Facts) -> Facts:
     return facts.model_copy(
         update={
-            "finding": _finding(facts.finding) if facts.finding else None,
+            "finding": inert_finding(facts.finding) if facts.finding else None,
             "affected": tuple(inert(label) for label in facts.affected),
             "retirement": _retirement(facts.retirement) if facts.retirement else None,
         }
     )
 
 
-def _finding(finding: Finding) -> Finding:
+def inert_finding(finding: Finding) -> Finding:
+    """Return ``finding`` with nothing in it that could break a line or a page."""
     return finding.model_copy(
         update={
             "explanation": inert(finding.explanation, SENTENCE),

@@ -66,12 +66,17 @@ class Expiry:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """What the reader does about it; ``reconnects``: something is entered again, where the button leads."""
+    """What the reader does about it; ``reconnects``: a permission is given, or something entered, again.
+
+    ``page`` is the address of our page for it, and ``mbi_page`` of MBI's own words on it, where MBI holds the
+    credential.
+    """
 
     steps: tuple[str, ...]
     minutes: int
     reconnects: bool
-    button_url: str
+    page: str | None
+    mbi_page: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +129,7 @@ def section(
         integration=integration,
         third_party=third_party,
         is_database=integration_type.kind == "database",
-        action=_action(notice, integration_type, language, surroundings),
+        action=_action(notice, integration_type, language),
         loss=_loss(notice, notice.incident, third_party, language, surroundings) if notice.incident else None,
         expiry=_expiry(notice, integration_type, language, surroundings),
         until=language.moment(until, _zone_of(integration)) if until else None,
@@ -184,9 +189,7 @@ def _expiry(
     )
 
 
-def _action(
-    notice: Notice, integration_type: IntegrationType, language: Language, surroundings: Surroundings
-) -> Action:
+def _action(notice: Notice, integration_type: IntegrationType, language: Language) -> Action:
     integration = _integration_of(notice)
     if notice.incident is not None:
         finding = notice.facts.finding or notice.incident.finding
@@ -194,7 +197,6 @@ def _action(
     else:
         cause, at_tunnel = _ending(integration_type), False
     steps = integration_type.owner_steps
-    at_mbi = integration.held_by == "mbi"
     return Action(
         steps=tuple(
             language.gettext(step)
@@ -202,7 +204,8 @@ def _action(
         ),
         minutes=steps.minutes_for(cause, at_tunnel=at_tunnel),
         reconnects=steps.reconnects(cause, at_tunnel=at_tunnel),
-        button_url=integration_type.docs if at_mbi else surroundings.connection_page(integration.conn_id),
+        page=notice.link,
+        mbi_page=integration_type.docs if integration.held_by == "mbi" else None,
     )
 
 

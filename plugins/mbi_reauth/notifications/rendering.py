@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -32,10 +33,17 @@ def render(form: Form, template: str, locale: str, values: dict[str, Any]) -> st
 @cache
 def environment(form: Form, locale: str) -> Environment:
     """Return the templates' environment; what else reads templates, reads them with it."""
+    made = reading([TEMPLATES / form, TEMPLATES], locale, escapes=form == "html")
+    made.filters["wrapped"] = wrapped
+    return made
+
+
+def reading(folders: Sequence[Path], locale: str, *, escapes: bool) -> Environment:
+    """Read templates of ``folders`` in the language of ``locale``; ``escapes``: they are HTML."""
     texts = language(locale)
     made = Environment(
-        loader=FileSystemLoader([TEMPLATES / form, TEMPLATES]),
-        autoescape=select_autoescape((), default=form == "html"),
+        loader=FileSystemLoader(folders),
+        autoescape=select_autoescape((), default=escapes),
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
@@ -45,7 +53,6 @@ def environment(form: Form, locale: str) -> Environment:
     made.install_gettext_callables(  # type: ignore[attr-defined]  # the extension adds it
         texts.gettext, texts.ngettext, newstyle=True
     )
-    made.filters["wrapped"] = wrapped
     made.globals["language"] = texts
     return made
 

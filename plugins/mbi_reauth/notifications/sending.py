@@ -123,14 +123,12 @@ async def tell_owner(
     found: GateFinding,
     *,
     run: RunReference,
-    stopped: bool = True,
     api: ReauthApiHook | None = None,
     deliver: Deliver | None = None,
 ) -> Told:
     """Report ``found``, and send what is due about it unless somebody has sent it or is sending it.
 
-    :param run: the gate's task instance
-    :param stopped: whether it is stopped, and owed a resume; a waiting gate goes on by itself
+    :param run: the gate's task instance, which is stopped or waits
     :raises NotSentError: the app or the mail server could not be reached, or refused
     """
     api = api or ReauthApiHook()
@@ -141,7 +139,7 @@ async def tell_owner(
                 integration=found.integration,
                 finding=found.finding,
                 credential_version=found.credential_version,
-                blocked_run=_stopped(found, run) if stopped else None,
+                blocked_run=_stopped(found, run),
                 owed=found.owed,
             )
         )
@@ -161,19 +159,18 @@ async def tell_owners(
     findings: Sequence[GateFinding],
     *,
     run: RunReference,
-    stopped: bool = True,
     api: ReauthApiHook | None = None,
 ) -> dict[str, Told]:
     """Tell the owners of all of them as :func:`tell_owner` does; return what came of it, by integration.
 
     Whatever goes wrong with one is in the log and in what is returned; it keeps no other from being told.
     """
-    return {found.integration.id: await _told(found, run, stopped, api) for found in findings}
+    return {found.integration.id: await _told(found, run, api) for found in findings}
 
 
-async def _told(found: GateFinding, run: RunReference, stopped: bool, api: ReauthApiHook | None) -> Told:
+async def _told(found: GateFinding, run: RunReference, api: ReauthApiHook | None) -> Told:
     try:
-        told = await tell_owner(found, run=run, stopped=stopped, api=api)
+        told = await tell_owner(found, run=run, api=api)
     except NotSentError as error:
         log.warning("The owner of %s is not told yet. %s", found.integration.full_label, error)
         return Told((), str(error), failed=True)

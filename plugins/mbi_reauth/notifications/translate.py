@@ -28,6 +28,8 @@ TRANSLATED = tuple(each for each in get_args(Owner.model_fields["locale"].annota
 """The locales that an owner may have, but for the one that the texts are written in."""
 
 _PACKAGE = Path(__file__).parent
+_PLACES = (_PACKAGE, _PACKAGE.parent / "web")
+"""Where texts are that people read: the emails, and the owner's page."""
 _HEADER = "# Fill in where msgstr is empty, and run `make translations` again."
 _WIDTH = 110
 _LASTING_HEADERS = {
@@ -49,7 +51,7 @@ class LastingCatalog(Catalog):
 
 
 def texts_of(domain: str) -> Catalog:
-    """Collect what is to be translated: the ``messages`` of this package, or the ``catalogue``'s steps."""
+    """Collect what is to be translated: ``messages`` of emails and pages, or the ``catalogue``'s texts."""
     catalog = Catalog()
     for text, file in _marked() if domain == "messages" else _steps():
         catalog.add(text, locations=[(file, 0)])
@@ -118,12 +120,16 @@ def _steps() -> Iterator[tuple[str, str]]:
 
 
 def _marked() -> Iterator[tuple[str | tuple[str, ...], str]]:
-    templates = sorted(path for path in TEMPLATES.rglob("*") if path.is_file())
-    for path in [*templates, *sorted(_PACKAGE.glob("*.py"))]:
+    files = [path for place in _PLACES for path in _files_of(place)]
+    for path in files:
         method: Any = "python" if path.suffix == ".py" else _in_template
         with path.open("rb") as file:
             for _, text, _, _ in extract(method, file):
                 yield text, path.relative_to(_PACKAGE.parent).as_posix()
+
+
+def _files_of(place: Path) -> list[Path]:
+    return [*sorted((place / TEMPLATES.name).rglob("*.jinja")), *sorted(place.glob("*.py"))]
 
 
 def _in_template(

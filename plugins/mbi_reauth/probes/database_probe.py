@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -46,3 +47,8 @@ def _blocking(credential: Credential) -> Callable[..., Evidence]:
 def _threads() -> ThreadPoolExecutor:
     # Of our own: slow databases must not use up the few threads that Airflow's triggers share.
     return ThreadPoolExecutor(max_workers=16, thread_name_prefix="mbi_reauth_database")
+
+
+# A worker that has verified a login forks its tasks: they inherit the pool, but none of its threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)

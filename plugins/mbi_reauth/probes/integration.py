@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
 import httpx
 
@@ -26,6 +28,15 @@ class Subject:
     credential: Credential
     integration: Integration | None = None
     ssh: Credential | None = None
+
+
+class Probe(Protocol):
+    """The one question to the third party (:func:`probe`)."""
+
+    def __call__(
+        self, subject: Subject, *, access_token: str | None = None, timeout: float = 10
+    ) -> Awaitable[Evidence]:
+        """Ask it."""
 
 
 async def probe(

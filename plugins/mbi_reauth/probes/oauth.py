@@ -1,10 +1,11 @@
-"""Trade a refresh token for an access token (RFC 6749 section 6)."""
+"""Ask a token endpoint (RFC 6749 section 3.2), and trade a refresh token for an access token (section 6)."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,24 +31,53 @@ _SECRET_IN_TEXT = re.compile(
 _WITHHELD_HEADERS = frozenset({"set-cookie", "set-cookie2", "authorization", "proxy-authorization"})
 
 
+_BETWEEN_SCOPES = re.compile(r"[\s,]+")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefreshRequest:
-    """What the token endpoint is asked with; ``client_auth`` as in RFC 6749 section 2.3.1."""
+class TokenRequest(ABC):
+    """What a token endpoint is asked with, by any grant; ``client_auth`` as in RFC 6749 section 2.3.1."""
 
     token_url: str
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
-    refresh_token: str = field(repr=False)
     client_auth: Literal["basic", "body"] = "body"
+
+    @abstractmethod
+    def parameters(self) -> dict[str, str]:
+        """Give the grant's own parameters."""
+
+    @abstractmethod
+    def secrets(self) -> tuple[str, ...]:
+        """List which of them must not come back in evidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshRequest(TokenRequest):
+    """Trade a refresh token (RFC 6749 section 6)."""
+
+    refresh_token: str = field(repr=False)
+
+    def parameters(self) -> dict[str, str]:
+        """Give the parameters of RFC 6749 section 6."""
+        return {"grant_type": "refresh_token", "refresh_token": self.refresh_token}
+
+    def secrets(self) -> tuple[str, ...]:
+        """List the refresh token."""
+        return (self.refresh_token,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResponse:
-    """What the token endpoint granted (RFC 6749 section 5.1); ``expires_in`` is in seconds."""
+    """What the token endpoint granted (RFC 6749 section 5.1); ``expires_in`` is in seconds.
+
+    ``scope`` is None where the endpoint named none, which means what was asked for.
+    """
 
     access_token: str = field(repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     expires_in: float | None = None
+    scope: tuple[str, ...] | None = None
 
 
 class InvalidTokenUrlError(ValueError):
@@ -63,6 +93,21 @@ def refresh(
     """Ask once, without retrying: a rotating refresh token may be sent only once.
 
     The evidence holds no token and no client secret, whatever the endpoint says.
+
+    :raises InvalidTokenUrlError: nothing was sent
+    """
+    return ask(request, transport=transport, clock=clock)
+
+
+def ask(
+    request: TokenRequest,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Evidence, TokenResponse | None]:
+    """Send one request to a token endpoint, once, within TOTAL_TIMEOUT seconds; follow no redirect.
+
+    The evidence holds none of the request's secrets, its client secret or what was granted.
 
     :raises InvalidTokenUrlError: nothing was sent
     """
@@ -89,11 +134,11 @@ def set_up_fault(description: str) -> Evidence:
     return Evidence(endpoint=Endpoint.TOKEN, status_code=400, body=body)
 
 
-def _form(request: RefreshRequest) -> dict[str, Any]:
-    data = {"grant_type": "refresh_token", "refresh_token": request.refresh_token}
+def _form(request: TokenRequest) -> dict[str, Any]:
+    data = request.parameters()
     headers = {"Accept": "application/json"}
     if request.client_auth == "basic":
-        # section 2.3.1: both are form-encoded before they are put into the header
+        # Section 2.3.1: both are form-encoded before they are put into the header, which Authlib leaves out.
         user, password = quote_plus(request.client_id), quote_plus(request.client_secret or "")
         return {"data": data, "headers": headers, "auth": httpx.BasicAuth(user, password)}
     data["client_id"] = request.client_id
@@ -115,13 +160,13 @@ def _read(response: httpx.Response, *, until: float, clock: Callable[[], float])
 
 
 def _judged(
-    request: RefreshRequest, response: httpx.Response, text: str
+    request: TokenRequest, response: httpx.Response, text: str
 ) -> tuple[Evidence, TokenResponse | None]:
     try:
         body: Any = json.loads(text)
     except ValueError:
         body = text
-    secrets = SecretValues((request.refresh_token, request.client_secret or ""))
+    secrets = SecretValues((*request.secrets(), request.client_secret or ""))
     token = _token(body) if response.is_success else None
     if token is not None:
         body = {name: body[name] for name in _SAFE_IN_SUCCESS if name in body}
@@ -145,7 +190,16 @@ def _token(body: Any) -> TokenResponse | None:
         access_token=access_token,
         refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
         expires_in=_seconds(body.get("expires_in")),
+        scope=_scopes(body.get("scope")),
     )
+
+
+def _scopes(value: Any) -> tuple[str, ...] | None:
+    """Read ``scope``: separated by spaces (RFC 6749 section 3.3), by commas as some do, or a list."""
+    texts = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        return None
+    return tuple(scope for text in texts for scope in _BETWEEN_SCOPES.split(text) if scope) or None
 
 
 def _seconds(value: Any) -> float | None:

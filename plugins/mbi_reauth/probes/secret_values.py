@@ -32,12 +32,15 @@ class SecretValues:
     @classmethod
     def of(cls, credential: Credential, *further: str) -> SecretValues:
         """Gather a connection's secrets: its password and every extra that is named like one."""
-        extras = (str(value) for name, value in credential.extra.items() if _is_secret(name))
-        return cls((credential.password, *extras, *further))
+        return cls((*_secrets_in(credential), *further))
 
     def with_further(self, *secrets: str) -> SecretValues:
         """Hide these as well."""
         return SecretValues((*self._secrets, *secrets))
+
+    def with_those_of(self, credential: Credential) -> SecretValues:
+        """Hide another connection's secrets as well."""
+        return self.with_further(*_secrets_in(credential))
 
     def hide(self, text: str) -> str:
         """Put stars in the place of each secret."""
@@ -75,6 +78,11 @@ for _client in (
     "urllib3.util.retry",
 ):
     logging.getLogger(_client).addFilter(_hide_in)
+
+
+def _secrets_in(credential: Credential) -> Iterator[str]:
+    yield credential.password
+    yield from (str(value) for name, value in credential.extra.items() if _is_secret(name))
 
 
 def _is_secret(name: str) -> bool:

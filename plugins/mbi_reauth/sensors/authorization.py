@@ -97,10 +97,13 @@ class AuthorizationSensor(BaseSensorOperator):
         return self._conclude(context, *self._check(context))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Conclude on the worker what the trigger did not end itself."""
+        """Conclude on the worker what the trigger did not end itself, or look where nobody has."""
         findings = {key: GateFinding.model_validate(found) for key, found in event["findings"].items()}
         decision = Decision(Outcome(event["outcome"]), event["sentence"])
         self._told = set(event["told"])
+        if decision.outcome is Outcome.WAIT and not findings:
+            self.log.info("%s The gate looks at once.", decision.sentence)
+            decision, findings = self._check(context)
         if not self._conclude(context, decision, findings):
             self._defer(context, decision)
 
@@ -160,7 +163,7 @@ class AuthorizationSensor(BaseSensorOperator):
         blocked = {key: found for key, found in findings.items() if found.blocks}
         self._told &= blocked.keys()  # an authorization that is lost once more is news
         untold = [found for key, found in blocked.items() if key not in self._told]
-        told = asyncio.run(tell_owners(untold, run=run_reference(context["ti"]), stopped=False))
+        told = asyncio.run(tell_owners(untold, run=run_reference(context["ti"])))
         self._told.update(key for key, each in told.items() if not each.failed and not each.held)
 
     async def _findings(self, context: Context) -> dict[str, GateFinding]:

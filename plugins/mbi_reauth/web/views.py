@@ -10,7 +10,7 @@ from enum import Enum
 from mbi_reauth.api.datamodels import Notice
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.reauthorization import Result, Way
+from mbi_reauth.core.reauthorization import FieldFault, Result, Way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class FormField:
     secret: bool = False
     required: bool = True
     multiline: bool = False
-    fault: str = ""
+    fault: FieldFault | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

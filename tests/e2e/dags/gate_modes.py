@@ -14,11 +14,13 @@ SKIP_BEFORE = "skip_before"
 
 WAITING: GateOptions = {"on_blocked": "wait", "poke_interval": 2, "timeout": 150}
 WAITING_SHORTLY: GateOptions = {"on_blocked": "wait", "poke_interval": 2, "timeout": 8}
+WAITING_LONG: GateOptions = {"on_blocked": "wait", "poke_interval": 3600, "timeout": 7200}
 RESCHEDULED: GateOptions = {"deferrable": False, "mode": "reschedule", "poke_interval": 15}
 
 GATED: dict[str, GateOptions] = {
     "healthy": {},
     "lost": {},
+    "lost_again": {"max_age": 0},
     "fails": {"on_blocked": "fail"},
     "misconfigured": {},
     "refused_401": {},
@@ -27,6 +29,8 @@ GATED: dict[str, GateOptions] = {
     "waits": WAITING,
     "waits_out": WAITING_SHORTLY,
     "waits_out_softly": {**WAITING_SHORTLY, "soft_fail": True},
+    "waits_long": WAITING_LONG,
+    "waits_long_on_worker": {**WAITING_LONG, "deferrable": False, "mode": "reschedule"},
     "waits_on_worker": {**WAITING, **RESCHEDULED},
     "waits_out_on_worker": {**WAITING_SHORTLY, **RESCHEDULED},
     "waits_out_softly_on_worker": {**WAITING_SHORTLY, **RESCHEDULED, "soft_fail": True},
@@ -59,15 +63,17 @@ for name, options in GATED.items():
             load(extract())
         group >> after()
 
-for name in ("mapped_healthy", "mapped_lost"):
+MAPPED: dict[str, list[int]] = {"mapped_healthy": [1, 2], "mapped_lost": [1, 2], "mapped_one": [1, 2, 3]}
+
+for name, numbers in MAPPED.items():
     with DAG(name, schedule=None):
 
         @task_group
         def each(number: int, *, integration_id: str) -> None:
-            with authorized(integration_id):
+            with authorized(integration_id, max_age=0):
                 load(number)
 
-        each.partial(integration_id=name).expand(number=[1, 2])
+        each.partial(integration_id=name).expand(number=numbers)
 
 with DAG("cleared", schedule=None):
 

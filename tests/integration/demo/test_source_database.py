@@ -98,3 +98,15 @@ def test_a_start_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     (tmp_path / "pg" / "base").mkdir(parents=True)
     with SourceDatabase(tmp_path / "pg", admin_password="fake", reader_password=PASSWORD) as database:
         assert database.count("shop.customers") > 0
+
+
+def test_a_new_password_is_told_and_counts_as_known_once_somebody_logs_in_with_it(
+    database: SourceDatabase,
+) -> None:
+    read(database)
+    database.change_password()
+    assert (database.faults(), database.new_password is None) == (["password changed"], False)
+    with connect(database, str(database.new_password)):
+        assert database.faults() == []
+    database.restore()
+    assert (database.faults(), database.new_password) == ([], None)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from mbi_reauth.core.verdict import Cause
 from mbi_reauth.models.metadata_db import transact
@@ -80,6 +81,42 @@ def test_a_run_blocked_just_before_the_incident_ended_is_recorded_with_it(app: A
     app.report(Cause.AUTHORIZED)
     app.report(Cause.GRANT_REVOKED, checked_at=NOON, blocked_run=RUN)
     assert (count(BlockedRun), count(Incident)) == (1, 1)
+
+
+def became(**values: Any) -> list[str]:
+    """Set what is stored of the blocked runs, where anything is given; return their states."""
+    if values:
+        transact(lambda session: session.execute(update(BlockedRun).values(**values)))
+    return transact(lambda session: list(session.scalars(select(BlockedRun.state).order_by(BlockedRun.id))))
+
+
+def test_what_was_resumed_and_is_stopped_again_is_to_be_told_again(app: App) -> None:
+    app.report(Cause.GRANT_REVOKED, blocked_run=RUN)
+    became(state="resumed", settled_at=NOON)
+    app.report(Cause.GRANT_REVOKED, blocked_run=RUN)
+    assert became() == ["resumed"], "a repeated report"
+    app.report(Cause.GRANT_REVOKED, blocked_run={**RUN, "try_number": 2})
+    assert became() == ["again"]
+
+
+def test_what_somebody_has_cleared_and_is_stopped_again_is_owed_a_resume_anew(app: App) -> None:
+    app.report(Cause.GRANT_REVOKED, blocked_run=RUN)
+    became(state="superseded", settled_at=NOON)
+    app.report(Cause.GRANT_REVOKED, blocked_run={**RUN, "try_number": 2})
+    assert became() == ["blocked"]
+
+
+def test_a_waiting_gate_is_owed_a_release_each_time_that_it_is_held_up(app: App) -> None:
+    waiting: dict[str, Any] = {"blocked_run": RUN, "owed": {"ends": "waiting"}}
+    app.report(Cause.GRANT_REVOKED, **waiting)
+    became(state="released", settled_at=NOON)
+    app.report(Cause.GRANT_REVOKED, **waiting)
+    assert became() == ["blocked"]
+    became(state="released", settled_at=NOON)
+    app.outside.pass_time(10)
+    app.report(Cause.AUTHORIZED)
+    app.report(Cause.GRANT_REVOKED, checked_at=NOON, **waiting)
+    assert became() == ["released"], "its incident is closed"
 
 
 def test_an_outage_blocks_no_run(app: App) -> None:

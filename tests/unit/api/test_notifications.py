@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from mbi_reauth.api.services import links
+from mbi_reauth.api.services.links import Link
 from mbi_reauth.core.verdict import Cause
 from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.models.tables import ERROR_LENGTH, Notification
@@ -172,6 +174,51 @@ def test_reminders_follow_after_one_three_and_seven_days_and_the_backup_hears_af
         (3, "escalation", "owner_silent", TEAM),
         (7, "reminder", "still_lost", DANA),
     ]
+
+
+def linked(app: App, mail: dict[str, Any]) -> Link | None:
+    """Read the link of an email's only notice."""
+    link = mail["notices"][0]["link"]
+    return links.read(link.rpartition("/")[2], now=app.outside.now()) if link else None
+
+
+def test_who_is_asked_to_act_is_given_the_page_of_the_incident_and_who_hears_good_news_is_not(
+    app: App,
+) -> None:
+    shop = app.about("shop", owner={"backup": "team@example.com"})
+    incident = shop.report(Cause.GRANT_REVOKED)["incident"]["id"]
+    mails = shop.send_all()
+    for _ in range(3):
+        shop.outside.pass_time(DAY)
+        mails += shop.send_all()
+    assert {mail["kind"] for mail in mails} == {"opened", "reminder", "escalation"}
+    for mail in mails:
+        assert mail["notices"][0]["link"].startswith("http://localhost:8080/mbi-reauth/reauthorize/")
+        link = linked(shop, mail)
+        assert link is not None
+        assert (link.about, link.id) == ("incident", incident)
+    shop.report(Cause.AUTHORIZED)
+    [recovered] = shop.send_all()
+    assert (recovered["kind"], linked(shop, recovered)) == ("recovered", None)
+
+
+def test_each_email_has_a_link_of_its_own_age(lost: App) -> None:
+    [opening] = lost.send_all()
+    lost.outside.pass_time(29 * DAY)
+    [reminder, *_] = lost.send_all()
+    lost.outside.pass_time(2 * DAY)
+    assert linked(lost, opening) is None
+    assert linked(lost, reminder) is not None
+
+
+def test_each_of_a_digest_has_a_link_of_its_own(app: App) -> None:
+    for name in ("shop", "books"):
+        app.about(name).report(Cause.GRANT_REVOKED)
+    mail = app.serve()["mail"]
+    tokens = [notice["link"].rpartition("/")[2] for notice in mail["notices"]]
+    read = [links.read(token, now=app.outside.now()) for token in tokens]
+    assert [link and link.id for link in read] == [each["incident"]["id"] for each in mail["notices"]]
+    assert len(set(tokens)) == 2
 
 
 def test_replies_name_the_opening_email(lost: App) -> None:

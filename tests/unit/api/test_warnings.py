@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from mbi_reauth.api.services import links
+from mbi_reauth.api.services.links import Link
 from mbi_reauth.core.verdict import Cause
 from tests.app import NOON, App
 from tests.metadata_db import put_connection
@@ -102,6 +104,25 @@ def test_owners_are_warned_before_the_credential_ends_at_thresholds_of_its_lifet
         (11, "expiring", "expires", ["dana@example.com"]),
         (13, "expiring", "expires", ["dana@example.com"]),
     ]
+
+
+def test_a_warning_leads_to_the_page_about_the_credential_that_will_end(app: App) -> None:
+    app.check()
+    put_connection("shop", password="fake-new")
+    version = app.check()["credential_version"]
+    app.report(Cause.AUTHORIZED, credential_version=version, expires_at=NOON + timedelta(days=14))
+    app.outside.pass_time(11 * DAY)
+    app.report(Cause.AUTHORIZED, credential_version=version, expires_at=NOON + timedelta(days=14))
+    [mail] = app.send_all()
+    now = app.outside.now()
+    link = links.read(mail["notices"][0]["link"].rpartition("/")[2], now=now)
+    assert link == Link(about="expiry", id="shop", version=version, issued_at=now)
+
+
+def test_engineers_get_no_link_to_an_owners_page(watched: App) -> None:
+    watched.report(Cause.PROBE_MISCONFIGURED)
+    [mail] = watched.send_all()
+    assert mail["notices"][0]["link"] is None
 
 
 def test_a_warning_that_waits_for_the_morning_is_not_sent_when_the_credential_was_renewed(app: App) -> None:

@@ -114,6 +114,22 @@ def test_an_owner_at_mbi_is_never_sent_to_airflow(type_id: str) -> None:
 
 
 @pytest.mark.parametrize("type_id", sorted(DATABASES | SAAS))
+def test_what_airflow_holds_is_renewed_by_pressing_the_button_once(type_id: str) -> None:
+    steps = TYPES[type_id].model.owner_steps
+    assert [step.startswith("Press the button") for step in steps.airflow].count(True) == 1
+    others = itertools.chain(steps.mbi, *(repair.steps for repair in steps.repair.values()))
+    assert [step for step in others if "the button" in step] == []
+
+
+@pytest.mark.parametrize("type_id", sorted(DATABASES | SAAS))
+def test_no_step_of_an_owner_speaks_of_airflow(type_id: str) -> None:
+    steps = TYPES[type_id].model.owner_steps
+    repairs = (*steps.repair.values(), *steps.tunnel_repair.values())
+    every = [*steps.airflow, *steps.mbi, *(step for repair in repairs for step in repair.steps)]
+    assert [step for step in every if "Airflow" in step or "connection page" in step] == []
+
+
+@pytest.mark.parametrize("type_id", sorted(DATABASES | SAAS))
 def test_what_mbi_holds_is_entered_on_mbis_own_page(type_id: str) -> None:
     assert "Manage Data > Integrations" in " ".join(TYPES[type_id].model.owner_steps.mbi)
 

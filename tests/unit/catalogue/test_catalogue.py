@@ -119,6 +119,41 @@ def test_the_owners_steps_are_whole_sentences(type_id: str) -> None:
         assert step.endswith(".")
 
 
+@pytest.mark.parametrize("type_id", sorted(TYPES))
+def test_no_owner_changes_where_a_connection_leads_or_the_client_of_an_oauth_type(type_id: str) -> None:
+    engineers = {"host", "port", "schema", "account", "client_id", "client_secret", "refresh_token"}
+    assert not {
+        name
+        for name in TYPES[type_id].model.owner_fields()
+        if name in engineers or name.endswith(("_conn_id", "_host"))
+    }
+
+
+@pytest.mark.parametrize(
+    ("type_id", "names"),
+    [
+        ("mysql_ssh", ["login", "password"]),
+        ("zendesk", ["login", "password"]),
+        ("stripe", ["password"]),
+        ("facebook_ads", ["access_token"]),
+        ("salesforce", []),
+        ("google_adwords", []),
+    ],
+)
+def test_an_owner_changes_a_login_and_what_is_secret(type_id: str, names: list[str]) -> None:
+    assert list(TYPES[type_id].model.owner_fields()) == names
+
+
+def test_a_file_may_offer_more_to_the_owner_and_keep_a_secret_back() -> None:
+    model = TYPES["zendesk"].model
+    fields = {
+        "subdomain": model.connection["subdomain"].model_copy(update={"owner": True}),
+        "login": model.connection["login"],
+        "password": model.connection["password"].model_copy(update={"owner": False}),
+    }
+    assert list(model.model_copy(update={"connection": fields}).owner_fields()) == ["subdomain", "login"]
+
+
 def test_zendesk_is_not_asked_what_it_tells_everybody() -> None:
     probe = TYPES["zendesk"].model.probe
     assert isinstance(probe, HttpProbe)
@@ -238,6 +273,30 @@ def test_a_placeholder_in_a_resource_is_looked_at_too(tmp_path: Path) -> None:
 def test_two_resources_of_one_name_would_land_in_one_folder(tmp_path: Path) -> None:
     says = 'resources: the name "orders" is here twice'
     assert faults_of(tmp_path, TYPE.format(**RIGHT) + PARTS) == [f"example.yaml:21: {says}"]
+
+
+@pytest.mark.parametrize(
+    "name", ["host", "port", "schema", "account", "ssh_conn_id", "query_host", "token_url", "client_secret"]
+)
+def test_no_file_can_let_an_owner_change_where_a_connection_leads(tmp_path: Path, name: str) -> None:
+    text = TYPE.format(**RIGHT)
+    (found,) = re.findall(r"(?m)^connection: .*$", text)
+    fields = f"connection: {{{name}: {{title: Other, owner: true}}, password: {{title: Key, secret: true}}}}"
+    faults = faults_of(tmp_path, text.replace(found, fields))
+    assert [fault.partition(": ")[2] for fault in faults] == [
+        f"connection.{name}.owner: no owner may change this; an engineer does"
+    ]
+
+
+def test_a_parameter_that_every_authorization_request_has_is_no_further_one(tmp_path: Path) -> None:
+    oauth = (
+        "oauth: {authorization_url: https://a.example/a, token_url: https://a.example/t, refresh: static, "
+        "authorization_params: {prompt: consent, state: fixed}}\n"
+    )
+    faults = faults_of(tmp_path, TYPE.format(**RIGHT | {"auth": "{method: bearer}"}) + oauth)
+    assert [fault.partition(": ")[2] for fault in faults] == [
+        "oauth.authorization_params.state: is sent anyway; leave it out"
+    ]
 
 
 def test_a_file_whose_name_is_no_types_is_named(tmp_path: Path) -> None:

@@ -26,6 +26,18 @@ def test_every_step_that_an_owner_may_be_given_is_among_them() -> None:
     assert given <= set(sentences())
 
 
+def test_every_field_that_an_owner_may_be_asked_for_is_among_them() -> None:
+    asked = {
+        word
+        for loaded in catalogue.load_all().values()
+        for field in loaded.model.owner_fields().values()
+        for word in (field.title, field.help)
+        if word
+    }
+    assert {"Restricted key", "API token", "The read-only database user"} < asked
+    assert asked <= set(sentences())
+
+
 def test_each_is_in_the_files_that_it_is_said_to_be_in() -> None:
     for sentence, files in sentences().items():
         assert len(files) == len(set(files)) > 0

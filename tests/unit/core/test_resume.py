@@ -102,7 +102,36 @@ def test_a_paused_dag_does_not_keep_what_is_too_old() -> None:
     assert decided(dag=DagStanding.PAUSED, after=timedelta(days=8)) is RunState.LEFT
 
 
-@pytest.mark.parametrize(("on_blocked", "ends"), [("skip", "skipped"), ("fail", "failed")])
+WAITING = Standing(found=True, state="deferred", try_number=1, over=False, waits=True)
+
+
+@pytest.mark.parametrize(
+    ("standing", "becomes"),
+    [
+        (WAITING, RunState.RELEASED),
+        (WAITING._replace(state="running", waits=False), RunState.BLOCKED),
+        (WAITING._replace(state="success", waits=False, over=True), RunState.SUPERSEDED),
+        (WAITING._replace(try_number=2), RunState.SUPERSEDED),
+        (WAITING._replace(state=None), RunState.SUPERSEDED),
+        (Standing(found=False), RunState.GONE),
+    ],
+)
+def test_a_waiting_gate_is_told_to_look_while_it_waits(standing: Standing, becomes: RunState) -> None:
+    assert decided(standing, ends="waiting") is becomes
+
+
+def test_a_waiting_gate_is_told_to_look_whatever_is_said_of_stopped_runs() -> None:
+    owed: dict[str, Any] = {"ends": "waiting", "resume": "none", "within": 1}
+    assert decided(WAITING, after=timedelta(days=8), newer=True, **owed) is RunState.RELEASED
+
+
+def test_a_waiting_gate_of_a_paused_dag_waits_for_the_dag() -> None:
+    assert decided(WAITING, dag=DagStanding.PAUSED, ends="waiting") is RunState.PAUSED
+
+
+@pytest.mark.parametrize(
+    ("on_blocked", "ends"), [("skip", "skipped"), ("fail", "failed"), ("wait", "waiting")]
+)
 def test_a_gates_policy_says_what_its_runs_are_owed(on_blocked: str, ends: str) -> None:
     policy = GatePolicy.model_validate(
         {"on_blocked": on_blocked, "resume": "latest", "resume_within": timedelta(days=1)}

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx
 import pytest
 from authlib.integrations.httpx_client import OAuth2Client
 
+from demo import connections
 from demo.third_party import Switch, ThirdParty
+from mbi_reauth import catalogue
+from mbi_reauth.core.reauthorization import missing_scopes
+from mbi_reauth.probes import consent as flow
+from mbi_reauth.probes.credential import Credential
+from tests.checking import an_integration
 
-REDIRECT = "http://127.0.0.1:8080/mbi-reauth/oauth/callback"
+REDIRECT = "http://127.0.0.1:8080/mbi-reauth/oauth/shopdemo/callback"
 START = 1_800_000_000.0
 
 
@@ -118,6 +125,16 @@ def test_a_code_used_twice_revokes_what_it_gave(shop: ThirdParty) -> None:
     first = exchange(shop, code, VERIFIER).json()
     assert exchange(shop, code, VERIFIER).json()["error"] == "invalid_grant"
     assert api(shop, first["access_token"]).status_code == 401
+
+
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_every_answer_names_the_server_that_gives_it(shop: ThirdParty, decision: str) -> None:
+    with client(shop) as oauth:
+        address, _ = oauth.create_authorization_url(shop.url + "/oauth/authorize", code_verifier=VERIFIER)
+    answer = parse_qs(urlsplit(consent(address, decision)).query)
+    metadata = httpx.get(shop.url + "/.well-known/oauth-authorization-server").json()
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    assert answer["iss"] == [metadata["issuer"]]
 
 
 def test_a_person_who_denies_sends_the_client_access_denied(shop: ThirdParty) -> None:
@@ -290,3 +307,37 @@ def test_requests_are_counted_by_path(shop: ThirdParty) -> None:
 def test_another_host_name_is_refused(shop: ThirdParty) -> None:
     answer = httpx.get(shop.url + "/api/me", headers={"Host": "evil.example"})
     assert answer.status_code == 421
+
+
+def test_the_products_own_consent_and_refresh_work_with_the_catalogues_file(shop: ThirdParty) -> None:
+    folder = Path(connections.__file__).parent / "integration_types"
+    model = catalogue.load(connections.SHOPDEMO, folder=folder).model
+    fields = connections.shopdemo(shop)
+    credential = Credential(
+        conn_id=connections.SHOPDEMO,
+        conn_type=fields["conn_type"],
+        host=fields["host"],
+        extra=fields["extra"],
+    )
+    integration = an_integration(type="shopdemo", conn_id="shopdemo", account="shop-south")
+    address = flow.authorization_url(
+        model, credential, integration, redirect_uri=REDIRECT, state="fake-state", code_verifier=VERIFIER
+    )
+    assert model.oauth is not None
+    answer = parse_qsl(urlsplit(consent(address)).query)
+    issuer = flow.expected_issuer(model, credential, integration)
+    callback = flow.read_callback(answer, model.oauth, issuer=issuer)
+    assert (issuer, dict(answer)["iss"], callback.problem) == (shop.url, shop.url, None)
+    request = flow.code_request(
+        model,
+        credential,
+        integration,
+        code=callback.code or "",
+        code_verifier=VERIFIER,
+        redirect_uri=REDIRECT,
+    )
+    evidence, token = flow.exchange(request)
+    assert token is not None, evidence
+    assert missing_scopes(flow.wanted_scopes(model, credential), token.scope) == ()
+    assert api(shop, token.access_token).json()["account"] == "shop-south"
+    assert refresh(shop, token.refresh_token or "").status_code == 200

@@ -13,9 +13,13 @@ from mbi_reauth.api.datamodels import (
     CheckRequest,
     CheckResponse,
     ClaimRequest,
+    ClaimResponse,
     FindingReport,
+    MailView,
+    Notice,
     SettleRequest,
 )
+from mbi_reauth.core.notice import Facts, NotificationKind, Reason
 from mbi_reauth.core.verdict import Cause, Finding
 from mbi_reauth.hooks.api import ApiRefusedError, ApiUnavailableError, ReauthApiHook
 from tests.checking import FakeConnections, a_credential, an_integration
@@ -158,3 +162,28 @@ def test_the_key_and_the_token_are_in_no_log(caplog: pytest.LogCaptureFixture) -
     asyncio.run(hook(answer(content=response.model_dump_json())).prepare(REQUEST))
     assert KEY not in caplog.text
     assert "fake-access" not in caplog.text
+
+
+def test_the_link_of_an_email_is_in_no_log_and_masked_where_somebody_else_would_log_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    masked: list[str] = []
+
+    async def mask(secret: str) -> None:
+        masked.append(secret)
+
+    monkeypatch.setattr("mbi_reauth.hooks.api.mask", mask)
+    notice = Notice(id=1, integration_type="shop", facts=Facts(reason=Reason.LOST), link=f"{AT}/fake-token")
+    mail = MailView(
+        lease="x",
+        kind=NotificationKind.OPENED,
+        recipients=["dana@example.com"],
+        message_id="<1@example.com>",
+        notices=[notice],
+    )
+    response = ClaimResponse(mail=mail)
+    assert asyncio.run(hook(answer(content=response.model_dump_json())).claim(ClaimRequest())) == response
+    assert masked == ["fake-token"]
+    assert "fake-token" not in caplog.text
+    assert "fake-token" not in repr(response)

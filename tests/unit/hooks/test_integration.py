@@ -10,8 +10,10 @@ from airflow.sdk import Connection
 from mbi_reauth.api.datamodels import CheckResponse
 from mbi_reauth.core.evidence import Endpoint, Evidence
 from mbi_reauth.core.integration import Integration
+from mbi_reauth.core.verdict import Cause
 from mbi_reauth.hooks.api import ApiUnavailableError, ReauthApiHook
 from mbi_reauth.hooks.integration import IntegrationHook, NotAuthorizedError
+from mbi_reauth.probes.candidate import Candidate, as_extra, finding_in
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from tests.checking import OAUTH, FakeApi, MadeUpType, a_credential, a_type, an_integration
 from tests.loopback import Loopback, reply, serving
@@ -84,6 +86,39 @@ def test_airflows_button_on_no_connection_says_so() -> None:
         False,
         "There is no Airflow connection 'nowhere'",
     )
+
+
+@pytest.mark.parametrize(
+    ("account", "cause"), [("shop-north", Cause.AUTHORIZED), ("shop-south", Cause.ACCOUNT_UNLINKED)]
+)
+def test_a_connection_that_carries_a_candidate_verifies_that_and_tells_the_finding(
+    account: str, cause: Cause, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MBI_REAUTH__CATALOGUE_FOLDER", "demo/integration_types")
+    with serving(reply(body=b'{"account": "shop-north", "scope": "orders.read"}')) as server:
+        candidate = Candidate(
+            integration=an_integration(type="shopdemo"),
+            credential=a_credential(host=server.url),
+            access_token="fake-access-token",
+            account=account,
+        )
+        connection = Connection(
+            conn_id="mbi_reauth_verification_1", conn_type="mbireauth", extra=json.dumps(as_extra(candidate))
+        )
+        good, message = connection.test_connection()
+    found = finding_in(message)
+    assert found is not None, message
+    assert (good, found.cause) == (cause is Cause.AUTHORIZED, cause), found
+    assert b"authorization: bearer fake-access-token" in server.requests[0].lower()
+
+
+def test_a_candidate_that_cannot_be_read_is_no_finding() -> None:
+    extra = json.dumps({"mbi_reauth_candidate": {"tomorrow": "fake-password"}})
+    connection = Connection(conn_id="mbi_reauth_verification_1", conn_type="mbireauth", extra=extra)
+    good, message = connection.test_connection()
+    assert (good, finding_in(message)) == (False, None)
+    assert "another version" in message
+    assert "fake-password" not in message
 
 
 def test_nothing_of_the_connection_becomes_a_header(shop: Loopback) -> None:

@@ -7,14 +7,19 @@ import inspect
 from airflow.models.dag import DagModel
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
+from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance, clear_task_instances
+from airflow.models.taskreschedule import TaskReschedule
+from airflow.models.trigger import Trigger, handle_event_submit
 from airflow.serialization.definitions.baseoperator import SerializedBaseOperator
 from airflow.serialization.definitions.dag import SerializedDAG
 from airflow.serialization.definitions.mappedoperator import SerializedMappedOperator
+from airflow.triggers.base import TriggerEvent
 from airflow.utils.state import DagRunState, State, TaskInstanceState
 
-from mbi_reauth.models.airflow_runs import EMAIL_OPERATOR
+from mbi_reauth.models.airflow_runs import EMAIL_OPERATOR, TRIGGER
 from mbi_reauth.operators.email_owner import EmailOwnerOperator
+from mbi_reauth.triggers.authorization import AuthorizationTrigger
 
 
 def parameters(function: object) -> list[str]:
@@ -35,6 +40,7 @@ def test_airflows_tables_have_the_columns_that_are_used() -> None:
         "try_number",
         "end_date",
         "duration",
+        "trigger_id",
     }
     assert columns <= set(TaskInstance.__table__.columns.keys())
     assert hasattr(TaskInstance, "note")
@@ -53,6 +59,24 @@ def test_airflows_tasks_tell_what_comes_after_them_and_their_mapped_group() -> N
         assert "upstream" in parameters(operator.get_flat_relative_ids)
         assert parameters(operator.get_closest_mapped_task_group) == ["self"]
         assert hasattr(operator, "task_type")
+
+
+def test_airflow_wakes_what_waits() -> None:
+    assert parameters(handle_event_submit) == ["event", "task_instance", "session"]
+    assert {"id", "classpath"} <= set(Trigger.__table__.columns.keys())
+    assert "reschedule_date" in TaskReschedule.__table__.columns
+    assert {"ti", "descending"} <= set(parameters(TaskReschedule.stmt_for_task_instance))
+    assert parameters(TriggerEvent.__init__)[:2] == ["self", "payload"]
+
+
+def test_airflows_audit_log_takes_what_it_is_given() -> None:
+    assert {"event", "task_instance", "owner", "extra"} <= set(parameters(Log.__init__))
+    assert Log.__table__.columns["event"].type.length >= len("mbi_reauth.release")
+
+
+def test_the_gates_trigger_is_known_by_its_class() -> None:
+    trigger = AuthorizationTrigger(integrations=[], policy={}, poke_interval=60, max_age=60)
+    assert trigger.serialize()[0] == TRIGGER == f"{type(trigger).__module__}.{type(trigger).__qualname__}"
 
 
 def test_airflow_calls_final_what_a_gate_can_end_in() -> None:

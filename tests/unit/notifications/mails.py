@@ -20,6 +20,7 @@ OPENED = datetime(2026, 11, 24, 2, 15, tzinfo=timezone.utc)
 NOW = OPENED + timedelta(days=3, hours=7)
 AIRFLOW = "https://airflow.example.com/prod"
 CONTACT = "the data team, data@example.com"
+PAGE = f"{AIRFLOW}/mbi-reauth/reauthorize/WyJpIiwiNDIiXQ.fake-signature"
 OPENING_ID = "<mbi-reauth.42.opened@airflow.example.com>"
 
 OWNER = {
@@ -87,13 +88,14 @@ def notice(reason: Reason, entry: dict[str, Any] | None = None, **changes: Any) 
             id="42", opened_at=OPENED, confirmed_at=OPENED + timedelta(minutes=2), finding=found
         ),
         blocked_runs=changes.pop("runs", runs("extract_books/r1", "extract_tax/r1")),
+        link=changes.pop("link", None if reason is Reason.WORKS_AGAIN else PAGE),
     )
 
 
 def warning(entry: dict[str, Any] | None = None, *, days: int = 14) -> Notice:
     integration = Integration.model_validate(entry or BOOKS)
     facts = Facts(reason=Reason.EXPIRES, expires_at=NOW + timedelta(days=days, hours=1))
-    return Notice(id=1, integration=integration, integration_type=integration.type, facts=facts)
+    return Notice(id=1, integration=integration, integration_type=integration.type, facts=facts, link=PAGE)
 
 
 def for_engineers(
@@ -194,7 +196,7 @@ KEY_ROLLED = finding(
     rule="default_mysql.login_refused",
     vendor_words="Access denied for user 'magentobi'@'192.0.2.7' (using password: YES)",
 )
-_BROKEN = finding(
+BROKEN = finding(
     Cause.HOST_KEY_CHANGED,
     rule="default_ssh.host_key",
     vendor_words=None,
@@ -265,7 +267,7 @@ TO_OWNERS: dict[str, MailView] = {
 TO_ENGINEERS: dict[str, MailView] = {
     name: mail(_N, *notices, recipients=["data@example.com"], addressee=None)
     for name, notices in {
-        "engineer_misconfigured": [for_engineers(Reason.MISCONFIGURED, SHOP, finding=_BROKEN, since=OPENED)],
+        "engineer_misconfigured": [for_engineers(Reason.MISCONFIGURED, SHOP, finding=BROKEN, since=OPENED)],
         "engineer_update_failed": [for_engineers(Reason.MISCONFIGURED, SHOP, finding=_UPDATE, since=OPENED)],
         "engineer_lasting": [for_engineers(Reason.LASTING, finding=_SILENT, since=OPENED, checks=3)],
         "engineer_sunset": [
@@ -285,7 +287,7 @@ TO_ENGINEERS: dict[str, MailView] = {
             for_engineers(Reason.WORKS_AGAIN, since=OPENED, until=NOW, finding=finding(Cause.AUTHORIZED))
         ],
         "engineer_digest": [
-            for_engineers(Reason.MISCONFIGURED, SHOP, finding=_BROKEN, since=OPENED),
+            for_engineers(Reason.MISCONFIGURED, SHOP, finding=BROKEN, since=OPENED),
             for_engineers(Reason.LASTING, finding=_SILENT, since=OPENED, checks=3),
             for_engineers(Reason.SUNSET, None, "mixpanel", retirement=_RETIREMENT, affected=("Web events",)),
         ],

@@ -21,6 +21,7 @@ from tests.unit.notifications.mails import (
     ADS,
     AIRFLOW,
     BOOKS,
+    BROKEN,
     EVERY_MAIL,
     IN_BOTH,
     KEY_ROLLED,
@@ -28,6 +29,7 @@ from tests.unit.notifications.mails import (
     OPENED,
     OPENING_ID,
     OWNER,
+    PAGE,
     SHOP,
     TO_ENGINEERS,
     TO_OWNERS,
@@ -46,7 +48,8 @@ from tests.unit.notifications.mails import (
 )
 
 EVERYTHING = [*IN_BOTH, *((name, "en") for name in TO_ENGINEERS)]
-CONNECTION = "https://airflow.example.com/prod/connections?name_pattern=quickbooks_acme"
+BUTTON_AND_LINK = {"en": ("Press the button", "Open the link"), "nl": ("Klik op de knop", "Open de link")}
+CHECK = "I have put it right: check now"
 OPENED_KIND = NotificationKind.OPENED
 
 
@@ -58,7 +61,8 @@ def plain(name: str, locale: str = "en") -> str:
 def test_the_plain_text_has_every_word_and_every_address_of_the_page(name: str, locale: str) -> None:
     message = written(name, locale)
     text, page = in_a_line(text_of(message)), page_of(message)
-    assert [each for each in page.texts if each not in text] == []
+    texts = [each.replace(*BUTTON_AND_LINK[locale]) for each in page.texts]
+    assert [each for each in texts if each not in text] == []
     assert [url for url in page.links.values() if url not in text] == []
 
 
@@ -87,15 +91,16 @@ def test_a_plain_text_has_no_gaps_and_fits_a_window(name: str, locale: str) -> N
 @pytest.mark.parametrize(
     ("name", "buttons"),
     [
-        ("opened", ["Open the connection"]),
+        ("opened", ["Restore access"]),
         ("opened_at_mbi", ["Show me MBI's page for this"]),
-        ("opened_unpaid", []),
-        ("opened_digest", ["Open the connection", "Open the connection"]),
-        ("reminder", ["Open the connection"]),
-        ("escalation", ["Open the connection"]),
+        ("opened_unpaid", [CHECK]),
+        ("opened_digest", ["Restore access", "Restore access"]),
+        ("reminder", ["Restore access"]),
+        ("escalation", ["Restore access"]),
         ("recovered", []),
         ("recovered_digest", []),
-        ("expiring", ["Open the connection"]),
+        ("expiring", ["Renew access"]),
+        ("expiring_digest", ["Renew access", "Renew access", "Show me MBI's page for this"]),
         ("engineer_misconfigured", ["Open the connection"]),
         ("engineer_update_failed", []),
         ("engineer_works_again", []),
@@ -118,7 +123,7 @@ FACTS: dict[str, dict[str, list[str]]] = {
             "Account to use: 4620816365",
             "QuickBooks Online said: “Token revoked”",
             "Waiting for this: extract_books (1 run), extract_tax (1 run)",
-            CONNECTION,
+            PAGE,
             "Ask the data team, data@example.com.",
             "open a support ticket there with this text:",
             "Not working since: 2026-11-24 02:15 UTC",
@@ -134,7 +139,7 @@ FACTS: dict[str, dict[str, list[str]]] = {
             "Te gebruiken account: 4620816365",
             "Melding van QuickBooks Online: “Token revoked”",
             "Wacht hierop: extract_books (1 uitvoering), extract_tax (1 uitvoering)",
-            f"Verbinding openen: {CONNECTION}",
+            f"Toegang herstellen: {PAGE}",
             "Vraag het aan the data team, data@example.com.",
             "deze tekst (in het Engels, zodat die helpdesk hem kan lezen):",
             "Not working since: 2026-11-24 02:15 UTC",
@@ -163,12 +168,12 @@ FACTS: dict[str, dict[str, list[str]]] = {
             "Acme Europe books still needs you",
             "For 3 days now, QuickBooks Online has not let us read “Acme Europe books”",
             "Reminders stop by themselves as soon as it works again",
-            CONNECTION,
+            PAGE,
         ],
         "nl": ["heeft u nog steeds nodig", "Al 3 dagen kunnen wij", "houden vanzelf op zodra het weer werkt"],
     },
     "reminder_lost_again": {
-        "en": ["has stopped working again", "worked again for a short while", CONNECTION],
+        "en": ["has stopped working again", "worked again for a short while", PAGE],
         "nl": ["werkt opnieuw niet meer", "heeft even weer gewerkt"],
     },
     "reminder_replacement_refused": {
@@ -196,7 +201,7 @@ FACTS: dict[str, dict[str, list[str]]] = {
             "please do it instead, or pass this on",
             "QuickBooks Online has stopped letting us read",
             "Account to use: 4620816365",
-            CONNECTION,
+            PAGE,
             "open a support ticket there with this text:",
             "you stand in for Dana Example",
         ],
@@ -248,7 +253,7 @@ FACTS: dict[str, dict[str, list[str]]] = {
             "it takes about 5 minutes",
             "Works until: 11 December 2026 (14 days left)",
             "Account to use: 4620816365",
-            CONNECTION,
+            PAGE,
             "If something is not clear, ask the data team, data@example.com.",
         ],
         "nl": [
@@ -348,7 +353,8 @@ def test_every_step_of_the_catalogue_is_there_in_order_and_in_the_readers_langua
 ) -> None:
     steps = catalogue.load("quickbooks").model.owner_steps.for_cause(Cause.GRANT_INVALID, "airflow")
     told = [f"{number}. {language(locale).gettext(step)}" for number, step in enumerate(steps, 1)]
-    assert " ".join(told) in plain(kind, locale)
+    listed = " ".join(told).replace(*BUTTON_AND_LINK[locale])
+    assert listed in plain(kind, locale)
 
 
 def _fragments() -> set[str]:
@@ -471,6 +477,23 @@ def test_every_cause_that_needs_somebody_is_put_in_words_for_them() -> None:
     assert set(WHAT_IS_WRONG) == by_verdict[Verdict.MISCONFIGURED]
 
 
+@pytest.mark.parametrize(("name", "locale"), [("opened", "en"), ("opened", "nl"), ("expiring", "nl")])
+def test_a_plain_text_speaks_of_a_link_where_the_page_speaks_of_a_button(name: str, locale: str) -> None:
+    button, link = BUTTON_AND_LINK[locale]
+    page, text = " ".join(page_of(written(name, locale)).texts), plain(name, locale)
+    assert button in page
+    assert link not in page
+    assert link in text
+    assert button not in text
+
+
+@pytest.mark.parametrize("name", [name for name in TO_OWNERS if not name.endswith("_to_engineers")])
+@pytest.mark.parametrize("subtype", ["plain", "html"])
+def test_no_owner_reads_of_airflow_or_of_a_connection(name: str, subtype: str) -> None:
+    text = text_of(written(name), subtype).replace(AIRFLOW, "")
+    assert re.findall(r"(?i)airflow|connection page|the connection", text) == []
+
+
 @pytest.mark.parametrize("subtype", ["plain", "html"])
 @pytest.mark.parametrize("held_by", ["airflow", "mbi"])
 def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype: str, held_by: str) -> None:
@@ -482,21 +505,48 @@ def test_an_owner_who_has_nothing_to_enter_is_not_sent_where_one_enters(subtype:
     def type_of(_: str) -> IntegrationType:
         return model.model_copy(update={"owner_steps": steps})
 
-    text = in_a_line(text_of(composed(mail(OPENED_KIND, note), type_of=type_of), subtype))
+    message = composed(mail(OPENED_KIND, note), type_of=type_of)
+    text = in_a_line(text_of(message, subtype))
     assert "Pay the bill." in text
     assert "about 15 minutes" in text
     assert "you do not have to enter anything again" in text
-    assert "/connections" not in text
+    assert page_of(message).links == {CHECK: PAGE}
     assert model.docs not in text
     assert "to re-authorize it" not in text
     assert not [step for step in (*steps.airflow, *steps.mbi) if step in text]
 
 
-@pytest.mark.parametrize("subtype", ["plain", "html"])
-def test_an_integration_held_by_mbi_sends_the_owner_to_mbi_and_not_to_airflow(subtype: str) -> None:
-    text = text_of(written("opened_at_mbi"), subtype)
-    assert "airflow.example.com" not in text
-    assert catalogue.load("google_adwords").model.docs in text
+@pytest.mark.parametrize("locale", LANGUAGES)
+def test_an_integration_held_by_mbi_sends_the_owner_to_mbi_and_then_to_our_check(locale: str) -> None:
+    page = page_of(written("opened_at_mbi", locale))
+    (button, docs), (check, address) = page.links.items()
+    assert page.buttons == [button]
+    assert docs == catalogue.load("google_adwords").model.docs
+    assert address == PAGE
+    assert check == language(locale).gettext(CHECK)
+
+
+def test_of_what_still_works_at_mbi_there_is_nothing_to_check() -> None:
+    page = page_of(composed(mail(NotificationKind.EXPIRING, warning(ADS))))
+    assert list(page.links) == ["Show me MBI's page for this"]
+
+
+@pytest.mark.parametrize("entry", [BOOKS, ADS], ids=["airflow", "mbi"])
+@pytest.mark.parametrize("name", ["opened", "expiring"])
+def test_without_a_page_none_is_offered(name: str, entry: dict[str, object]) -> None:
+    note = notice(Reason.LOST, entry) if name == "opened" else warning(entry)
+    view = mail(NotificationKind(name), note.model_copy(update={"link": None}))
+    assert {*page_of(composed(view)).links} <= {"Show me MBI's page for this"}
+    assert "None" not in text_of(composed(view))
+
+
+def test_each_of_a_digest_leads_to_its_own_page() -> None:
+    pages = [f"{PAGE}{number}" for number in range(2)]
+    notes = [notice(Reason.LOST, BOOKS, link=pages[0]), notice(Reason.LOST, SHOP, link=pages[1])]
+    text = text_of(composed(mail(OPENED_KIND, *notes)))
+    assert re.findall(r"^Restore access:\n(.*)$", text, re.MULTILINE) == pages
+    html = text_of(composed(mail(OPENED_KIND, *notes)), "html")
+    assert re.findall(r'class="button" href="([^"]*)"', html) == pages
 
 
 @pytest.mark.parametrize(
@@ -528,8 +578,8 @@ def test_a_reminder_tells_of_the_newest_refusal() -> None:
 
 
 def test_a_connection_of_any_name_is_found_on_its_page() -> None:
-    entry = {**BOOKS, "conn_id": "a/b?c&d=<e>"}
-    links = page_of(composed(mail(OPENED_KIND, notice(Reason.LOST, entry)))).links
+    note = for_engineers(Reason.MISCONFIGURED, {**BOOKS, "conn_id": "a/b?c&d=<e>"}, finding=BROKEN)
+    links = page_of(composed(mail(NotificationKind.ENGINEER, note))).links
     assert links == {"Open the connection": f"{AIRFLOW}/connections?name_pattern=a%2Fb%3Fc%26d%3D%3Ce%3E"}
 
 

@@ -314,12 +314,6 @@ def test_the_blocked_run_and_the_credentials_version_are_reported_before_the_cla
     assert [claim.integration_id for claim in outbox.claims] == ["books", "books"]
 
 
-def test_a_gate_that_waits_is_not_owed_a_resume() -> None:
-    outbox = Outbox(a_mail(1))
-    tell(outbox, Server(), stopped=False)
-    assert [report.blocked_run for report in outbox.reports] == [None]
-
-
 def test_an_email_that_is_not_due_is_not_sent_and_the_reason_is_told() -> None:
     server = Server()
     told = tell(Outbox(reason="sent to dana@example.com at 02:15 UTC"), server)

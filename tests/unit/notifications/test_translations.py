@@ -116,6 +116,15 @@ def test_a_step_names_what_the_third_partys_page_shows(locale: str) -> None:
         assert [name for name in names_in(step) if name not in translation] == [], translation
 
 
+@pytest.mark.parametrize("locale", TRANSLATED)
+def test_a_step_that_speaks_of_our_button_does_so_in_the_same_words(locale: str) -> None:
+    """A plain text replaces them with those for a link."""
+    button = read("messages", locale)["Press the button"].string
+    spoken = [(text, said) for text, said in pairs(read("catalogue", locale)) if "Press the button" in text]
+    assert len(spoken) > 5
+    assert [said for _, said in spoken if not said.startswith(str(button))] == []
+
+
 @EVERY
 def test_bringing_up_to_date_what_is_so_already_changes_no_byte(
     domain: str, locale: str, tmp_path: Path

@@ -91,6 +91,32 @@ def test_expires_in_is_read_however_it_is_written(expires_in: object, seconds: f
 
 
 @pytest.mark.parametrize(
+    ("scope", "scopes"),
+    [
+        ("orders.read profile.read", ("orders.read", "profile.read")),
+        ("ads_read,public_profile", ("ads_read", "public_profile")),
+        (["orders.read", "profile.read"], ("orders.read", "profile.read")),
+        (" ", None),
+        ("", None),
+        (None, None),
+        (7, None),
+        ([7], None),
+        ([], None),
+    ],
+)
+def test_scopes_are_read_however_they_are_separated(scope: object, scopes: tuple[str, ...] | None) -> None:
+    _, token = ask(answer(json={"access_token": ACCESS, "scope": scope}))
+    assert token is not None
+    assert token.scope == scopes
+
+
+def test_a_response_without_scope_names_none() -> None:
+    _, token = ask(answer(json={"access_token": ACCESS}))
+    assert token is not None
+    assert token.scope is None
+
+
+@pytest.mark.parametrize(
     "response",
     [
         {"json": GRANTED},

@@ -16,7 +16,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from mbi_reauth.core.gate import XCOM_KEY, GateFinding, GatePolicy
+from mbi_reauth.core.gate import XCOM_KEY, GateFinding, GatePolicy, released
 from mbi_reauth.core.registry import RegistryError
 from mbi_reauth.core.verdict import Cause, Finding
 from mbi_reauth.notifications.sending import Told
@@ -82,7 +82,6 @@ class Owners:
     held: int = 0
 
     async def tell(self, findings: Sequence[GateFinding], **options: Any) -> dict[str, Told]:
-        assert options["stopped"] is False
         names = [found.integration.id for found in findings]
         if self.down:
             return {name: Told((), "the mail server is down", failed=True) for name in names}
@@ -175,6 +174,23 @@ def test_an_owner_whom_the_trigger_knows_as_told_is_not_told_again(owners: Owner
     kwargs, _ = deferral(lambda: sensor.execute_complete(context(), event))
     assert owners.told == ["books"]
     assert kwargs["told"] == ["books", "shop"]
+
+
+def test_a_waiting_one_that_is_released_looks_itself_and_goes_on(owners: Owners) -> None:
+    ti = TaskInstance()
+    sensor = rehearsal(GOOD, policy={"on_blocked": "wait"}, deferrable=True)
+    sensor.execute_complete(context(ti), released("The authorization works again."))
+    assert ti.pushed == {XCOM_KEY: {"shop": GOOD.model_dump(mode="json")}}
+    assert (sensor.rounds, owners.told) == ([], [])
+
+
+def test_a_waiting_one_that_is_released_and_finds_another_lost_waits_on(owners: Owners) -> None:
+    sensor = rehearsal(LOST, policy={"on_blocked": "wait"}, deferrable=True, poke_interval=30, timeout=300)
+    event = released("The authorization works again.")
+    kwargs, timeout = deferral(lambda: sensor.execute_complete(context(TaskInstance(age=100)), event))
+    assert owners.told == ["shop"]
+    assert (kwargs["told"], kwargs["delay"]) == (["shop"], 30)
+    assert timedelta(seconds=195) < timeout <= timedelta(seconds=200)
 
 
 def test_mail_that_cannot_be_sent_does_not_end_the_waiting_and_is_tried_again(owners: Owners) -> None:

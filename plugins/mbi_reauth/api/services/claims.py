@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import ClaimRequest, ClaimResponse, MailView, Notice, RunReference
+from mbi_reauth.api.services import links
 from mbi_reauth.api.services.credentials import changed
 from mbi_reauth.api.services.explanation import why_nothing
 from mbi_reauth.api.services.holds import Hold, Holds, held_until
@@ -27,7 +28,7 @@ from mbi_reauth.api.services.surroundings import Mailing
 from mbi_reauth.api.services.warnings import forget_past_outages, tell_of_retirements
 from mbi_reauth.catalogue.model import Sunset
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.notice import OF_INCIDENTS, Facts, NotificationKind
+from mbi_reauth.core.notice import OF_INCIDENTS, TO_PEOPLE, Facts, NotificationKind
 from mbi_reauth.models.tables import BlockedRun, Incident, Notification, Outbox, Status
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class Claim:
         for row in batch:
             self._doubt(row)
             row.lease, row.lease_expires_at = lease, self.now + LEASE
-            row.recipient, row.message_id = ",".join(recipients), shared_id
+            row.recipient, row.message_id = ",".join((*recipients, *_others_told(row, recipients))), shared_id
             row.claimed_by = self.request.claimed_by.model_dump() if self.request.claimed_by else None
         self.session.flush()
         owner = integration_of(self.session, first).owner if first.integration_id else None
@@ -248,7 +249,18 @@ class Claim:
             facts=Facts.model_validate(row.facts),
             incident=view(incident) if incident is not None else None,
             blocked_runs=self._blocked_runs(incident.id) if incident is not None else [],
+            link=self._link(row),
         )
+
+    def _link(self, row: Notification) -> str | None:
+        """Give the address of the page on which what the row asks for is done."""
+        kind = NotificationKind(row.kind)
+        if kind in TO_PEOPLE and row.incident_id is not None:
+            return links.for_incident(row.incident_id, now=self.now)
+        if kind is NotificationKind.EXPIRING and row.integration_id is not None:
+            version = self.session.get_one(Status, row.integration_id).credential_version
+            return links.for_expiry(row.integration_id, version, now=self.now)
+        return None
 
     def _in_their_zone(self, row: Notification) -> Integration:
         """Return the registry's entry with the owner's time zone, be it Airflow's own."""
@@ -268,6 +280,13 @@ class Claim:
             )
             for run in self.session.scalars(runs.limit(_MOST_RUNS))
         ]
+
+
+def _others_told(row: Notification, recipients: tuple[str, ...]) -> tuple[str, ...]:
+    """Name who may have it already and is written to no more, as the registry has changed meanwhile."""
+    if row.maybe_sent_at is None or row.recipient is None:
+        return ()
+    return tuple(each for each in row.recipient.split(",") if each not in recipients)
 
 
 def _is_earlier_try(holder: object, asker: RunReference) -> bool:

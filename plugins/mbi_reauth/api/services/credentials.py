@@ -16,7 +16,7 @@ from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.trouble import Trouble
 from mbi_reauth.core.verdict import Finding
 from mbi_reauth.models.metadata_db import Stored, find_credential, fingerprint_keys, stored_credential
-from mbi_reauth.models.tables import Status
+from mbi_reauth.models.tables import ACCOUNT_LENGTH, Status
 from mbi_reauth.probes.credential import Credential
 
 
@@ -101,6 +101,8 @@ def store(status: Status, known: Known) -> None:
     status.checked_at = finding.checked_at if finding is not None else None
     status.proved_at = finding.proved_at if finding is not None else None
     status.expires_at = finding.expires_at if finding is not None else None
+    if finding is not None and finding.proves and finding.account:
+        status.proved_account = finding.account[:ACCOUNT_LENGTH]
     status.first_refused_at = known.refusal.at if known.refusal is not None else None
     status.first_refused_version = known.refusal.credential_version if known.refusal is not None else None
     status.trouble = known.trouble.model_dump(mode="json") if known.trouble is not None else None

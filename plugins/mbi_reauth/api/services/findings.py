@@ -7,8 +7,9 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import FindingReceipt, FindingReport, RunReference
@@ -50,10 +51,10 @@ def report(finding_report: FindingReport, surroundings: Surroundings) -> Finding
         return FindingReceipt(accepted=True, reason="counted as what shadow mode would have blocked")
     elsewhere = held_elsewhere(finding_report.integration.conn_id)
     work = partial(
-        _report,
+        record,
         finding_report=finding_report,
         elsewhere=elsewhere,
-        mailing=_mailing(surroundings),
+        mailing=mailing_of(surroundings),
         now=surroundings.now(),
     )
     receipt, something_is_due = transact(work)
@@ -62,7 +63,7 @@ def report(finding_report: FindingReport, surroundings: Surroundings) -> Finding
     return receipt
 
 
-def _mailing(surroundings: Surroundings) -> Mailing:
+def mailing_of(surroundings: Surroundings) -> Mailing:
     """Return how people want to be written to; a wrong setting must not lose a finding."""
     try:
         return surroundings.mailing()
@@ -71,7 +72,7 @@ def _mailing(surroundings: Surroundings) -> Mailing:
         return Mailing()
 
 
-def _report(
+def record(
     session: Session,
     *,
     finding_report: FindingReport,
@@ -79,7 +80,7 @@ def _report(
     mailing: Mailing,
     now: datetime,
 ) -> tuple[FindingReceipt, bool]:
-    """Store what follows; say also whether there may be runs to resume now."""
+    """Judge a report and store what follows; say also whether there may be runs to resume now."""
     status = take_turn(session, finding_report.integration, now=now)
     end_turn(status, finding_report.turn)
     present_credential(session, status, elsewhere, now=now)
@@ -95,9 +96,11 @@ def _report(
         store(status, transition.known)
         last = _Change(session, status, known, transition, now).apply_to(last, mailing)
     lost = finding_report.finding.verdict is Verdict.NEEDS_REAUTH
-    if finding_report.blocked_run is not None and lost:
+    tell_again = False
+    if last is not None and finding_report.blocked_run is not None and lost:
         # a run stopped just before the incident ended is owed a resume all the same
-        _record_blocked_run(session, last, finding_report.blocked_run, finding_report.owed, now=now)
+        stop = _Stop(last, finding_report.blocked_run, finding_report.owed, now)
+        tell_again = stop.record(session)
     is_open = last is not None and last.closed_at is None
     receipt = FindingReceipt(
         accepted=transition.accepted,
@@ -106,7 +109,7 @@ def _report(
         incident=view(last, confirmed=_is_covered(last, transition, lost)) if last and is_open else None,
     )
     stopped_late = finding_report.blocked_run is not None and lost and not is_open
-    return receipt, stopped_late or (transition.accepted and transition.closes)
+    return receipt, stopped_late or tell_again or (transition.accepted and transition.closes)
 
 
 def _is_covered(incident: Incident, transition: Transition, lost: bool) -> bool:
@@ -178,30 +181,62 @@ class _Change:
         self.session.flush()
 
 
-def _record_blocked_run(
-    session: Session, incident: Incident | None, run: RunReference, owed: Owed, *, now: datetime
-) -> None:
-    """Note it once for each try: one that was resumed, or cleared by hand, and stopped again is owed anew."""
-    if incident is None:
-        return
-    key = {
-        "incident_id": incident.id,
-        "dag_id": run.dag_id,
-        "run_id": run.run_id,
-        "task_id": run.task_id,
-        "map_index": run.map_index,
-    }
-    stopped = {
-        "try_number": run.try_number,
-        "state": RunState.BLOCKED.value,
-        "blocked_at": now,
-        "resume": owed.resume,
-        "resume_within": owed.within,
-        "ends": owed.ends,
-    }
-    if session.scalar(select(BlockedRun.id).filter_by(**key)) is None:
-        session.add(BlockedRun(**key, **stopped))
-        session.flush()
-        return
-    again = update(BlockedRun).filter_by(**key).where(BlockedRun.try_number < run.try_number)
-    changed(session, again.values(**stopped, reason=None, settled_at=None, look_at=None))
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """A run that was stopped, or is held up, for an incident."""
+
+    incident: Incident
+    run: RunReference
+    owed: Owed
+    now: datetime
+
+    def record(self, session: Session) -> bool:
+        """Note it once for each try: one that was resumed, or cleared, and stopped again is owed anew.
+
+        Return whether its email branch has to run once more, because a resume had left it out.
+        """
+        its = self._gate | {"incident_id": self.incident.id}
+        again = self._was_resumed(session)
+        values = self._values(RunState.AGAIN if again else RunState.BLOCKED)
+        if session.scalar(select(BlockedRun.id).filter_by(**its)) is None:
+            session.add(BlockedRun(**its, **values))
+            session.flush()
+            return again
+        anew = update(BlockedRun).filter_by(**its).where(or_(*self._anew()))
+        renewed = changed(session, anew.values(**values, reason=None, settled_at=None, look_at=None))
+        return again and bool(renewed)
+
+    @property
+    def _gate(self) -> dict[str, Any]:
+        run = self.run
+        return {
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+            "task_id": run.task_id,
+            "map_index": run.map_index,
+        }
+
+    def _values(self, state: RunState) -> dict[str, Any]:
+        return {
+            "try_number": self.run.try_number,
+            "state": state.value,
+            "blocked_at": self.now,
+            "resume": self.owed.resume,
+            "resume_within": self.owed.within,
+            "ends": self.owed.ends,
+        }
+
+    def _anew(self) -> list[ColumnElement[bool]]:
+        """Say when it is another stop than the one that is known.
+
+        A waiting gate has one try for all its looks, so that what was settled begins anew while its incident
+        is open; once that is closed its own next look has to do, or the two would keep each other busy.
+        """
+        later = BlockedRun.try_number < self.run.try_number
+        if self.owed.ends != "waiting" or self.incident.closed_at is not None:
+            return [later]
+        return [later, and_(BlockedRun.try_number == self.run.try_number, BlockedRun.settled_at.is_not(None))]
+
+    def _was_resumed(self, session: Session) -> bool:
+        resumed = select(BlockedRun.id).filter_by(**self._gate, state=RunState.RESUMED.value)
+        return session.scalar(resumed.where(BlockedRun.try_number < self.run.try_number).limit(1)) is not None

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from mbi_reauth.probes.credential import Credential
 
+_PURPOSE = "mbi_reauth credential fingerprint"
 _ROTATED_BY_APP = ("access_token", "expires_at")
 
 
@@ -18,7 +19,12 @@ def fingerprints(credential: Credential | None, keys: Sequence[str]) -> list[str
     What the app itself rotates is left out where it does rotate it, that is, beside a refresh token.
     """
     content = _canonical(credential).encode()
-    return [hmac.new(_derived(key), content, hashlib.sha256).hexdigest() for key in keys]
+    return [hmac.new(derived(key, _PURPOSE), content, hashlib.sha256).hexdigest() for key in keys]
+
+
+def derived(key: str, purpose: str) -> bytes:
+    """Derive a key of our own (HMAC-SHA256), so that Airflow's own is not used for a second purpose."""
+    return hmac.new(key.encode(), purpose.encode(), hashlib.sha256).digest()
 
 
 def _canonical(credential: Credential | None) -> str:
@@ -38,8 +44,3 @@ def _canonical(credential: Credential | None) -> str:
         extra,
     )
     return json.dumps(parts, sort_keys=True, default=str)
-
-
-def _derived(key: str) -> bytes:
-    """Derive a key of our own, so that Airflow's own is not used for a second purpose."""
-    return hmac.new(key.encode(), b"mbi_reauth credential fingerprint", hashlib.sha256).digest()

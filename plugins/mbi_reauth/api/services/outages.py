@@ -60,12 +60,14 @@ class Outages:
     def _read(self, type_id: str) -> _Type:
         of_type = Status.integration_type == type_id
         lately = self.now - _LATELY
-        flips = self.session.execute(
-            select(Incident.integration_id, func.coalesce(Incident.reopened_at, Incident.opened_at))
+        incidents = self.session.execute(
+            select(Incident.integration_id, Incident.opened_at, Incident.reopened_at)
             .join(Status, Status.integration_id == Incident.integration_id)
             .where(of_type, or_(Incident.opened_at > lately, Incident.reopened_at > lately))
         )
         known = self.session.scalar(
             select(func.count()).select_from(Status).where(of_type, in_use(self.session, now=self.now))
         )
-        return _Type([Flip(*each) for each in flips], known or 0)
+        # one that worked for a moment was lost all the same when the others were
+        flips = [Flip(each, at) for each, *ats in incidents for at in ats if at is not None and at > lately]
+        return _Type(flips, known or 0)

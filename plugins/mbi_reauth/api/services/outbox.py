@@ -83,6 +83,8 @@ def put(
     if known is not None:
         if known.cancelled_at is not None and known.sent_at is None and known.refused_at is None:
             known.cancelled_at, known.due_at, known.facts = None, notification.due_at, told
+            if _went_out_without(session, known):
+                known.message_id = message_id(known.key)
             session.flush()
         return
     notification.facts = told
@@ -96,6 +98,17 @@ def put(
         notification.incident_id = incident.id
     session.add(notification)
     session.flush()
+
+
+def _went_out_without(session: Session, row: Notification) -> bool:
+    """Whether a digest was handed out again when this one was no part of it any more.
+
+    Who has had that one would not be shown another email of the same Message-ID.
+    """
+    since = select(Notification.id).where(
+        Notification.message_id == row.message_id, Notification.lease.is_distinct_from(row.lease)
+    )
+    return session.scalar(since.limit(1)) is not None
 
 
 def cancel(session: Session, *which: ColumnElement[bool], now: datetime) -> None:
@@ -123,7 +136,7 @@ def _letter(row: Notification, now: datetime) -> Letter:
         reason=Facts.model_validate(row.facts).reason,
         ordinal=row.ordinal,
         state=_state(row, now),
-        at=row.sent_at or row.refused_at or row.maybe_sent_at or row.due_at,
+        at=row.sent_at or row.refused_at or row.lease_expires_at or row.maybe_sent_at or row.due_at,
         claimed=(row.lease is not None or row.maybe_sent_at is not None)
         and row.sent_at is None
         and row.refused_at is None,

@@ -62,7 +62,9 @@ def _everybody_told(session: Session, row: Notification) -> tuple[str, ...]:
             its, of_kind(NotificationKind.RECOVERED)
         )
     )
-    told_at = func.coalesce(Notification.sent_at, Notification.maybe_sent_at, Notification.due_at)
+    told_at = func.coalesce(
+        Notification.sent_at, Notification.lease_expires_at, Notification.maybe_sent_at, Notification.due_at
+    )
     since = told_at > over_at if over_at else true()
     listed = session.scalars(
         select(Notification.recipient)

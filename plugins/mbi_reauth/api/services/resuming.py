@@ -1,5 +1,8 @@
 """Resuming the runs that were stopped, when all that stopped them is over: a few at a time, oldest first.
 
+Waiting gates are told to look at once. A gate that stops again after a resume has its email branch run again,
+which the resume had left out: the new loss is news.
+
 One process at a time does so, under a lease. Each run is one transaction: that it is not blocked any more,
 and that Airflow runs it again, are stored together or not at all. A run is due whenever its incidents are
 closed, so that one that is stopped in the very second of the recovery is not forgotten.
@@ -28,18 +31,21 @@ if TYPE_CHECKING:
     # Airflow's models are imported when there is something to resume.
     from mbi_reauth.models.airflow_runs import GateKey, RunKey, StoppedRun
 
+    Gates = dict[GateKey, list[BlockedRun]]
+
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(seconds=15)
 """In each such time a batch of runs is resumed."""
 LEASE = timedelta(seconds=30)
 """Prolonged with each run; who takes longer for one loses the lease and does not resume that run."""
-LOOK_AGAIN = timedelta(seconds=30)
+LOOK_AGAIN = EVERY
 """When a run is looked at again whose task has not ended yet."""
 AFTER_A_FAULT = timedelta(minutes=5)
 
 _ROW = 1
-_STILL_OWED = (RunState.BLOCKED.value, RunState.PAUSED.value)
+STILL_OWED = (RunState.BLOCKED.value, RunState.AGAIN.value, RunState.PAUSED.value)
+_GOES_ON = (RunState.RESUMED, RunState.RELEASED)
 
 
 class LeaseLostError(Exception):
@@ -66,6 +72,8 @@ class Resuming:
             return 0
         resumed = 0
         try:
+            while not is_over() and (key := transact(_stopped_again)) is not None:
+                self._tell_again(key)
             transact(self._sort_out_dags)
             while resumed < budget and not is_over() and (key := transact(self._next)) is not None:
                 resumed += self._resume(key)
@@ -106,7 +114,7 @@ class Resuming:
         from mbi_reauth.models.airflow_runs import dags_standing
 
         self._hold(session)
-        over = _over(states=_STILL_OWED)
+        over = _over(states=(RunState.BLOCKED.value, RunState.PAUSED.value))
         dag_ids = session.scalars(select(BlockedRun.dag_id).where(over).distinct()).all()
         for dag_id, standing in dags_standing(session, dag_ids).items():
             decision = of_dag(standing) or Decision(RunState.BLOCKED, "")
@@ -114,6 +122,26 @@ class Resuming:
                 over, BlockedRun.dag_id == dag_id, BlockedRun.state != decision.state.value
             )
             self._settle(session, session.scalars(ids).all(), decision)
+
+    def _tell_again(self, key: RunKey) -> None:
+        try:
+            transact(partial(self._told_again, key=key, clears=True))
+        except LeaseLostError:
+            raise
+        except Exception:
+            # The sweep sends what is due all the same; the run must not stay behind for it.
+            log.exception("The email branch of %s of %s could not be run again", key.run_id, key.dag_id)
+            transact(partial(self._told_again, key=key, clears=False))
+
+    def _told_again(self, session: Session, *, key: RunKey, clears: bool) -> None:
+        from mbi_reauth.models.airflow_runs import StoppedRun
+
+        self._hold(session)
+        gates = _by_gate(session, and_(_of_run(key), BlockedRun.state == RunState.AGAIN.value))
+        if clears:
+            StoppedRun.locked(session, key, gates).tell_again(gates)
+        for rows in gates.values():
+            self._settle(session, [row.id for row in rows], Decision(RunState.BLOCKED, ""))
 
     def _next(self, session: Session) -> RunKey | None:
         from mbi_reauth.models.airflow_runs import oldest_first
@@ -133,14 +161,14 @@ class Resuming:
             return 0
         for decision in decisions:
             log.info("%s of %s: %s. %s", key.run_id, key.dag_id, decision.state.value, decision.reason)
-        return int(any(decision.state is RunState.RESUMED for decision in decisions))
+        return int(any(decision.state in _GOES_ON for decision in decisions))
 
     def _resumed(self, session: Session, *, key: RunKey) -> list[Decision]:
         """Decide about each stopped task instance of a run, and clear those that are to be resumed."""
         from mbi_reauth.models.airflow_runs import StoppedRun, dags_standing
 
         self._hold(session)
-        gates = self._gates(session, key)
+        gates = _by_gate(session, and_(_of_run(key), self._due()))
         run = StoppedRun.locked(session, key, gates)
         dag = dags_standing(session, [key.dag_id])[key.dag_id]
         decisions = {
@@ -149,26 +177,24 @@ class Resuming:
         }
         for gate, decision in decisions.items():
             self._settle(session, [row.id for row in gates[gate]], decision)
-        self._clear(session, run, decisions)
+        self._let_go(session, run, gates, decisions)
         return list(decisions.values())
 
-    def _clear(self, session: Session, run: StoppedRun, decisions: dict[GateKey, Decision]) -> None:
-        resumed = [gate for gate, decision in decisions.items() if decision.state is RunState.RESUMED]
-        if resumed:
-            self._hold(session, resumed=1)
+    def _let_go(
+        self, session: Session, run: StoppedRun, gates: Gates, decisions: dict[GateKey, Decision]
+    ) -> None:
+        going = [gate for gate, decision in decisions.items() if decision.state in _GOES_ON]
+        if not going:
+            return
+        self._hold(session, resumed=1)
+        for gate in going:
+            incidents = sorted(row.incident_id for row in gates[gate])
+            facts = {"reason": decisions[gate].reason, "incidents": incidents}
+            event = "release" if decisions[gate].state is RunState.RELEASED else "resume"
+            run.note_in_audit_log(f"mbi_reauth.{event}", gate, facts)
+        run.release([gate for gate in going if decisions[gate].state is RunState.RELEASED])
+        if resumed := [gate for gate in going if decisions[gate].state is RunState.RESUMED]:
             run.clear(resumed)
-
-    def _gates(self, session: Session, key: RunKey) -> dict[GateKey, list[BlockedRun]]:
-        """Return the rows of a run that are due, by the task instance that was stopped; locked."""
-        from mbi_reauth.models.airflow_runs import GateKey
-
-        def gate(row: BlockedRun) -> GateKey:
-            return GateKey(row.task_id, row.map_index)
-
-        its = and_(BlockedRun.dag_id == key.dag_id, BlockedRun.run_id == key.run_id)
-        rows = select(BlockedRun).where(its, self._due()).with_for_update()
-        found = session.scalars(rows.execution_options(populate_existing=True)).all()
-        return {known: list(those) for known, those in groupby(sorted(found, key=gate), key=gate)}
 
     @staticmethod
     def _stopped(session: Session, key: RunKey, gate: GateKey, rows: Sequence[BlockedRun]) -> Stopped:
@@ -179,20 +205,19 @@ class Resuming:
 
     def _settle(self, session: Session, ids: Sequence[int], decision: Decision) -> None:
         """Store what was decided, where nobody else has decided."""
-        final = decision.state not in (RunState.BLOCKED, RunState.PAUSED)
+        final = decision.state.value not in STILL_OWED
         values = {
             "state": decision.state.value,
             "reason": decision.reason or None,
             "settled_at": self.now() if final else None,
             "look_at": self.now() + LOOK_AGAIN if decision.reason and not final else None,
         }
-        mine = and_(BlockedRun.id.in_(ids), BlockedRun.state.in_(_STILL_OWED))
+        mine = and_(BlockedRun.id.in_(ids), BlockedRun.state.in_(STILL_OWED))
         changed(session, update(BlockedRun).where(mine).values(values))
 
     def _put_off(self, session: Session, *, key: RunKey, why: Decision) -> None:
         self._hold(session)
-        its = and_(BlockedRun.dag_id == key.dag_id, BlockedRun.run_id == key.run_id)
-        ids = session.scalars(select(BlockedRun.id).where(its, self._due())).all()
+        ids = session.scalars(select(BlockedRun.id).where(_of_run(key), self._due())).all()
         self._settle(session, ids, why)
         later = update(BlockedRun).where(BlockedRun.id.in_(ids))
         changed(session, later.values(look_at=self.now() + AFTER_A_FAULT))
@@ -203,7 +228,32 @@ class Resuming:
 
 
 def _is_anything_due(session: Session) -> bool:
-    return session.scalar(select(BlockedRun.id).where(_over(states=_STILL_OWED)).limit(1)) is not None
+    due = or_(BlockedRun.state == RunState.AGAIN.value, _over(states=STILL_OWED))
+    return session.scalar(select(BlockedRun.id).where(due).limit(1)) is not None
+
+
+def _stopped_again(session: Session) -> RunKey | None:
+    from mbi_reauth.models.airflow_runs import RunKey
+
+    runs = select(BlockedRun.dag_id, BlockedRun.run_id).where(BlockedRun.state == RunState.AGAIN.value)
+    found = session.execute(runs.order_by(BlockedRun.id).limit(1)).first()
+    return RunKey(*found) if found is not None else None
+
+
+def _of_run(key: RunKey) -> ColumnElement[bool]:
+    return and_(BlockedRun.dag_id == key.dag_id, BlockedRun.run_id == key.run_id)
+
+
+def _by_gate(session: Session, which: ColumnElement[bool]) -> Gates:
+    """Return these rows by the task instance that was stopped; locked."""
+    from mbi_reauth.models.airflow_runs import GateKey
+
+    def gate(row: BlockedRun) -> GateKey:
+        return GateKey(row.task_id, row.map_index)
+
+    rows = select(BlockedRun).where(which).with_for_update()
+    found = session.scalars(rows.execution_options(populate_existing=True)).all()
+    return {known: list(those) for known, those in groupby(sorted(found, key=gate), key=gate)}
 
 
 def _over(*, states: Sequence[str]) -> ColumnElement[bool]:
@@ -215,7 +265,7 @@ def _over(*, states: Sequence[str]) -> ColumnElement[bool]:
         other.run_id == BlockedRun.run_id,
         other.task_id == BlockedRun.task_id,
         other.map_index == BlockedRun.map_index,
-        other.state.in_(_STILL_OWED),
+        other.state.in_(STILL_OWED),
     )
     still_lost = exists(
         select(other.id)
@@ -235,6 +285,6 @@ def _is_newer_one_stopped(session: Session, run: RunKey, gate: GateKey, incident
         BlockedRun.run_id != run.run_id,
         BlockedRun.task_id == gate.task_id,
         BlockedRun.map_index == gate.map_index,
-        or_(BlockedRun.state.in_(_STILL_OWED), resumed_with_it),
+        or_(BlockedRun.state.in_(STILL_OWED), resumed_with_it),
     )
     return bool(later_than(session, run, session.scalars(others).all()))

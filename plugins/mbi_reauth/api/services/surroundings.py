@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from mbi_reauth import catalogue, settings
+from mbi_reauth.api.services.verification import Candidate, verify
 from mbi_reauth.catalogue.model import IntegrationType
 from mbi_reauth.core.evidence import Evidence
 from mbi_reauth.core.quiet import QuietHours, quiet_hours
+from mbi_reauth.core.verdict import Finding
+from mbi_reauth.probes.consent import CodeRequest, exchange
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.oauth import RefreshRequest, TokenResponse, refresh
 
 Refresh = Callable[[RefreshRequest], tuple[Evidence, TokenResponse | None]]
+Exchange = Callable[[CodeRequest], tuple[Evidence, TokenResponse | None]]
 
 
 def _utc_now() -> datetime:
@@ -24,6 +28,13 @@ def _utc_now() -> datetime:
 def _type_of(type_id: str) -> IntegrationType:
     try:
         return catalogue.load(type_id, folder=settings.catalogue_folder()).model
+    except catalogue.CatalogueError as error:
+        raise MisconfiguredError(str(error)) from error
+
+
+def _classify(type_id: str, evidence: Evidence) -> Finding:
+    try:
+        return catalogue.load(type_id, folder=settings.catalogue_folder()).classify(evidence)
     except catalogue.CatalogueError as error:
         raise MisconfiguredError(str(error)) from error
 
@@ -62,15 +73,19 @@ def mailing() -> Mailing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The clock, waiting, the token endpoints, the catalogue and how people want to be written to.
+    """The clock, waiting, the third parties, the catalogue and how people want to be written to.
 
-    ``recovered`` is called when there may be runs to resume. ``type_of`` raises MisconfiguredError for a type
-    that the catalogue does not have, or has with faults.
+    ``recovered`` is called when there may be runs to resume. ``type_of`` and ``classify`` raise
+    MisconfiguredError for a type that the catalogue does not have, or has with faults. ``exchange`` trades an
+    authorization code for tokens; ``verify`` tries a credential out, which may take most of a minute.
     """
 
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     refresh: Refresh = refresh
+    exchange: Exchange = exchange
+    verify: Callable[[Candidate], Finding] = verify
+    classify: Callable[[str, Evidence], Finding] = _classify
     type_of: Callable[[str], IntegrationType] = _type_of
     mailing: Callable[[], Mailing] = mailing
     recovered: Callable[[], None] = _nobody_waits
