@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from demo import connections
-from demo.source_database import SourceDatabase
+from demo.source_database import READER, SourceDatabase
 from demo.third_party import ThirdParty
 from mbi_reauth.api.datamodels import CheckRequest, FindingReport
 from mbi_reauth.api.services import checks, findings, links
@@ -280,7 +280,7 @@ def test_a_database_login_is_verified_by_the_table_it_must_read(
     page = browser.follow(browser.post("/mbi-reauth/credential", wrong))
     assert outcome() == "refused"
     assert "fake-wrong-password" not in page.text
-    right = {"login": connections.READER, "password": postgresql.reader_password}
+    right = {"login": READER, "password": postgresql.reader_password}
     page = browser.follow(browser.post("/mbi-reauth/credential", right))
     assert outcome() == "saved", page.text
     assert not database.is_open
@@ -290,7 +290,7 @@ def test_a_login_that_may_not_read_the_table_is_refused(database: Page, postgres
     entry = {**database.integration.model_dump(mode="json"), "tables": [{"name": "no_such_table"}]}
     page = Page(entry, Cause.CREDENTIALS_REJECTED)
     page.browser.press(page.link, "form")
-    right = {"login": connections.READER, "password": postgresql.reader_password}
+    right = {"login": READER, "password": postgresql.reader_password}
     page.browser.follow(page.browser.post("/mbi-reauth/credential", right))
     assert outcome() != "saved"
     assert page.is_open

@@ -1,4 +1,8 @@
-"""Who is signed in to Airflow, and what they may change."""
+"""Who is signed in to Airflow, and what they may change.
+
+Written against Airflow 3.3.2: its documentation names these functions for the apps of plugins, but not as
+part of the public interface; ``tests/integration/test_login_required.py`` fails when Airflow changes them.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import ConnectionDetails
 from airflow.api_fastapi.core_api.security import get_user
-from airflow.models.connection import Connection
 from fastapi import HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from mbi_reauth import settings
+from mbi_reauth.models.metadata_db import team_of
 
 
 async def user_of(request: Request, bearer: HTTPAuthorizationCredentials | None = None) -> BaseUser | None:
@@ -25,7 +29,7 @@ async def user_of(request: Request, bearer: HTTPAuthorizationCredentials | None 
 
 def may_change(user: BaseUser, conn_id: str) -> bool:
     """Ask Airflow's auth manager whether they may edit the connection."""
-    details = ConnectionDetails(conn_id=conn_id, team_name=Connection.get_team_name(conn_id))
+    details = ConnectionDetails(conn_id=conn_id, team_name=team_of(conn_id))
     return bool(get_auth_manager().is_authorized_connection(method="PUT", details=details, user=user))
 
 

@@ -94,6 +94,11 @@ def find_credential(conn_id: str) -> Stored | None:
     return Stored(_credential_of(connection), in_database=connection.id is not None)
 
 
+def team_of(conn_id: str) -> str | None:
+    """Return the team that a connection belongs to, where Airflow has teams."""
+    return Connection.get_team_name(conn_id)
+
+
 def stored_credential(session: Session, conn_id: str) -> Credential | None:
     """Read a connection's row; it stays as it is until the transaction ends.
 

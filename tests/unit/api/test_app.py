@@ -6,11 +6,17 @@ from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute
 
 from mbi_reauth.api.app import create_app
+from mbi_reauth.api.pages import COOKIE
+from mbi_reauth.api.visitors import PageRoute
+from mbi_reauth.core.verdict import Cause
 from mbi_reauth.models.metadata_db import find_credential
+from tests.app import KEY, App
 from tests.metadata_db import empty, put_connection
 
 ANONYMOUS = {"/health"}
 ROUTES: list[BaseRoute] = list(create_app().routes)
+METHODS = [(method, route) for route in ROUTES if isinstance(route, APIRoute) for method in route.methods]
+OWNERS = [(method, route.path) for method, route in METHODS if isinstance(route, PageRoute)]
 
 
 def test_only_plain_routes_are_served() -> None:
@@ -18,9 +24,17 @@ def test_only_plain_routes_are_served() -> None:
     assert all(isinstance(route, APIRoute) for route in ROUTES)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _auth_manager(_database: None) -> None:
+    """Airflow's API server makes it before it serves the app."""
+    from airflow.api_fastapi.app import create_auth_manager
+
+    create_auth_manager()
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
-    [(method, route.path) for route in ROUTES if isinstance(route, APIRoute) for method in route.methods],
+    [(method, route.path) for method, route in METHODS if not isinstance(route, PageRoute)],
 )
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}])
 def test_every_route_but_the_health_check_refuses_anonymous_callers(
@@ -29,6 +43,18 @@ def test_every_route_but_the_health_check_refuses_anonymous_callers(
     anonymous = TestClient(client.app, headers=headers)
     status = anonymous.request(method, path.replace("{notification_id}", "1")).status_code
     assert status == (200 if path in ANONYMOUS else 401)
+
+
+@pytest.mark.parametrize(("method", "path"), OWNERS)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Bearer {KEY}"}, {"Cookie": f"{COOKIE}=made-up"}])
+def test_the_owners_pages_tell_a_stranger_nothing(
+    app: App, method: str, path: str, headers: dict[str, str]
+) -> None:
+    app.report(Cause.GRANT_REVOKED)
+    stranger = TestClient(app.client.app, headers=headers)
+    answer = stranger.request(method, path.replace("{type_id}", app.integration.type))
+    assert answer.status_code in (403, 404, 410)
+    assert app.integration.owner.name not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])

@@ -39,12 +39,12 @@ async def engineer(integration_id: str, request: Request, bearer: Bearer) -> Vis
         connection
     """
     user = await people.user_of(request, bearer)
+    if user is None:
+        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "Sign in to Airflow, or send its API token")
     if bearer is None and not is_ours(request):
         raise HTTPException(
             status.HTTP_403_FORBIDDEN, "Send Airflow's API token, or call it from Airflow's page"
         )
-    if user is None:
-        raise HTTPException(status.HTTP_401_UNAUTHORIZED, "Sign in to Airflow, or send its API token")
     conn_id = await accounts.conn_id_of(integration_id)
     if conn_id is None:
         raise HTTPException(
