@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,12 +18,15 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from airflow import settings
+from fastapi import FastAPI
 
 from mbi_reauth.api.app import create_app
 from mbi_reauth.api.dependencies import surroundings
 from mbi_reauth.api.services.surroundings import Surroundings
+from mbi_reauth.probes.oauth import RefreshRequest, refresh
 from tests.app import INTEGRATION, fake_type
-from tests.metadata_db import extra_of, put_connection
+from tests.metadata_db import connected_to, extra_of, put_connection
 
 pytestmark = pytest.mark.usefixtures("metadata_db")
 
@@ -35,12 +42,15 @@ class TokenServer:
     current: int = 0
     asked: int = 0
     revoked: int = 0
+    grace: bool = False
+    """Whether the last refresh token but one is taken as well, as by servers that know of lost answers."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, refresh_token: str) -> tuple[int, dict[str, Any]]:
         with self.lock:
             self.asked += 1
-            if self.revoked or refresh_token != self.refresh_token:
+            accepted = {self.refresh_token, *([f"fake-refresh-{self.current - 1}"] if self.grace else [])}
+            if self.revoked or refresh_token not in accepted:
                 self.revoked += 1
                 return 400, {"error": "invalid_grant"}
             self.current += 1
@@ -93,9 +103,14 @@ def token_server() -> Iterator[TokenServer]:
         yield server
 
 
-async def _ask(refused: str | None) -> list[dict[str, Any]]:
+def _app(**outside: Any) -> FastAPI:
     app = create_app(resumes=False)
-    app.dependency_overrides[surroundings] = lambda: Surroundings(type_of=fake_type)
+    app.dependency_overrides[surroundings] = lambda: Surroundings(type_of=fake_type, **outside)
+    return app
+
+
+async def _ask(refused: str | None, times: int = ASKERS, **outside: Any) -> list[dict[str, Any]]:
+    app = _app(**outside)
     body = {"integration": INTEGRATION.model_dump(mode="json"), "refused_token": refused}
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
@@ -103,7 +118,7 @@ async def _ask(refused: str | None) -> list[dict[str, Any]]:
         headers={"Authorization": f"Bearer {KEY}"},
         timeout=60,
     ) as client:
-        answers = await asyncio.gather(*(client.post("/api/checks", json=body) for _ in range(ASKERS)))
+        answers = await asyncio.gather(*(client.post("/api/checks", json=body) for _ in range(times)))
     return [answer.raise_for_status().json() for answer in answers]
 
 
@@ -130,3 +145,83 @@ def test_a_withdrawn_grant_is_asked_about_once_and_told_to_all(token_server: Tok
     answers = ask()
     assert {answer["token_evidence"]["body"]["error"] for answer in answers} == {"invalid_grant"}
     assert token_server.asked <= 2
+
+
+# processes
+
+_FORKED = multiprocessing.get_context("fork")
+
+
+def _in_a_process(url: str, told: Any, outside: dict[str, Any]) -> None:
+    """Ask as one process of the API server; nothing of the parent's database connections is used."""
+    assert settings.engine is not None
+    settings.engine.dispose(close=False)
+    with connected_to(url):
+        [answer] = asyncio.run(_ask(None, times=1, **outside))
+    told.put(answer)
+
+
+def _started(url: str, told: Any, **outside: Any) -> Any:
+    process = _FORKED.Process(target=_in_a_process, args=(url, told, outside))
+    process.start()
+    return process
+
+
+def _dies_before(_: RefreshRequest) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _dies_after(request: RefreshRequest) -> Any:
+    refresh(request)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _after_the_lease() -> datetime:
+    return datetime.now(timezone.utc) + timedelta(minutes=5)
+
+
+def _killed(url: str, dying: Any) -> None:
+    process = _started(url, _FORKED.Queue(), refresh=dying)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def test_16_processes_at_once_cause_one_refresh_and_lose_no_grant(
+    token_server: TokenServer, metadata_db: str
+) -> None:
+    told = _FORKED.Queue()
+    processes = [_started(metadata_db, told) for _ in range(ASKERS)]
+    answers = [told.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert {answer["access_token"] for answer in answers} == {"fake-access-1"}
+    assert (token_server.asked, token_server.revoked) == (1, 0)
+    assert extra_of("shop")["refresh_token"] == "fake-refresh-1"
+
+
+def test_a_process_that_dies_before_it_asks_loses_nothing(
+    token_server: TokenServer, metadata_db: str
+) -> None:
+    _killed(metadata_db, _dies_before)
+    [answer] = asyncio.run(_ask(None, times=1, now=_after_the_lease))
+    assert answer["access_token"] == "fake-access-1"
+    assert (token_server.asked, token_server.revoked) == (1, 0)
+
+
+def test_a_process_that_dies_before_it_saves_loses_nothing_where_the_vendor_has_a_grace(
+    token_server: TokenServer, metadata_db: str
+) -> None:
+    token_server.grace = True
+    _killed(metadata_db, _dies_after)
+    [answer] = asyncio.run(_ask(None, times=1, now=_after_the_lease))
+    assert answer["access_token"] == "fake-access-2"
+    assert extra_of("shop")["refresh_token"] == "fake-refresh-2"
+
+
+def test_a_process_that_dies_before_it_saves_loses_the_grant_where_the_vendor_has_none(
+    token_server: TokenServer, metadata_db: str
+) -> None:
+    _killed(metadata_db, _dies_after)
+    [answer] = asyncio.run(_ask(None, times=1, now=_after_the_lease))
+    assert answer["access_token"] is None
+    assert answer["token_evidence"]["body"]["error"] == "invalid_grant"
