@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from mbi_reauth.models.metadata_db import log_to_airflow
-from mbi_reauth.models.tables import Audit
+from mbi_reauth.models.tables import CLIENT_LENGTH, Audit
 
 BY_LINK = "mbi_reauth link"
 """Whom Airflow's audit log names where nobody was signed in."""
@@ -71,7 +71,7 @@ def write(
         integration_id=concerning.integration_id,
         incident_id=concerning.incident_id,
         actor=visitor.user,
-        client=visitor.client,
+        client=visitor.client[:CLIENT_LENGTH] if visitor.client is not None else None,
         details=details,
     )
     session.add(entry)

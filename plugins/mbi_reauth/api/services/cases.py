@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import IncidentView, Notice, RunReference
 from mbi_reauth.api.services.audit import Concerning
 from mbi_reauth.api.services.fingerprint import fingerprints
-from mbi_reauth.api.services.incidents import view
+from mbi_reauth.api.services.incidents import blocked_runs, view
 from mbi_reauth.api.services.links import Link
 from mbi_reauth.api.services.requests import Beginning
 from mbi_reauth.api.services.resuming import STILL_OWED
@@ -27,8 +26,6 @@ from mbi_reauth.models.tables import BlockedRun, Incident, Status
 from mbi_reauth.probes.consent import can_consent
 from mbi_reauth.probes.credential import Credential
 from mbi_reauth.probes.database import TUNNEL_EXTRA
-
-_MOST_RUNS = 1000
 
 SSH_FIELDS = {
     "login": ConnectionField(title="Username", help="Of the SSH server"),
@@ -49,7 +46,7 @@ class _Recorded:
 
     integration: Integration
     incident: IncidentView | None
-    waiting: tuple[RunReference, ...]
+    waiting: list[RunReference]
     credential_version: int
     proved_account: str | None
     any_account: bool
@@ -105,6 +102,11 @@ class Case:
     def elsewhere(self) -> bool:
         """Whether an environment variable or a secrets backend holds it, so that saving would do nothing."""
         return self.target is not None and not self.target.in_database
+
+    @property
+    def own_elsewhere(self) -> Credential | None:
+        """The integration's own credential, where it is held so; the SSH server's may be in the database."""
+        return None if self.stored is None or self.stored.in_database else self.stored.credential
 
     @property
     def fields(self) -> dict[str, ConnectionField]:
@@ -202,30 +204,16 @@ def _recorded(session: Session, *, link: Link, now: datetime) -> _Recorded | Non
     if status is None:
         return None
     integration = Integration.model_validate(status.integration)
+    still = BlockedRun.state.in_(STILL_OWED)
     return _Recorded(
         integration=integration,
         incident=view(incident) if incident is not None else None,
-        waiting=_waiting(session, incident) if incident is not None else (),
+        waiting=blocked_runs(session, incident.id, still) if incident is not None else [],
         credential_version=status.credential_version,
         proved_account=status.proved_account,
         any_account=status.any_account_until is not None and now < status.any_account_until,
         is_open=is_open(status, incident, link),
         expires_at=status.expires_at,
-    )
-
-
-def _waiting(session: Session, incident: Incident) -> tuple[RunReference, ...]:
-    still = BlockedRun.state.in_(STILL_OWED)
-    runs = select(BlockedRun).where(BlockedRun.incident_id == incident.id, still).order_by(BlockedRun.id)
-    return tuple(
-        RunReference(
-            dag_id=run.dag_id,
-            run_id=run.run_id,
-            task_id=run.task_id,
-            map_index=run.map_index,
-            try_number=run.try_number,
-        )
-        for run in session.scalars(runs.limit(_MOST_RUNS))
     )
 
 
@@ -238,5 +226,5 @@ def _notice(recorded: _Recorded) -> Notice:
         integration_type=recorded.integration.type,
         facts=Facts(reason=reason, expires_at=recorded.expires_at if recorded.incident is None else None),
         incident=recorded.incident,
-        blocked_runs=list(recorded.waiting),
+        blocked_runs=recorded.waiting,
     )

@@ -21,9 +21,10 @@ from mbi_reauth.api.services import links
 from mbi_reauth.api.services.credentials import changed
 from mbi_reauth.api.services.explanation import why_nothing
 from mbi_reauth.api.services.holds import Hold, Holds, held_until
-from mbi_reauth.api.services.incidents import view
+from mbi_reauth.api.services.incidents import blocked_runs, view
 from mbi_reauth.api.services.outbox import UNSETTLED, message_id, of_kind
 from mbi_reauth.api.services.recipients import integration_of, recipients_of
+from mbi_reauth.api.services.resuming import STILL_OWED
 from mbi_reauth.api.services.surroundings import Mailing
 from mbi_reauth.api.services.warnings import forget_past_outages, tell_of_retirements
 from mbi_reauth.catalogue.model import Sunset
@@ -39,7 +40,6 @@ UNADDRESSED_FOR = timedelta(hours=1)
 MOST_IN_ONE = 50
 """How many notifications one email holds: more would be an email that nobody reads and no server takes."""
 _AT_A_TIME = 50
-_MOST_RUNS = 1000
 _ROW = 1
 
 _UNADDRESSED = {
@@ -248,9 +248,15 @@ class Claim:
             ordinal=row.ordinal,
             facts=Facts.model_validate(row.facts),
             incident=view(incident) if incident is not None else None,
-            blocked_runs=self._blocked_runs(incident.id) if incident is not None else [],
+            blocked_runs=self._waiting(row, incident) if incident is not None else [],
             link=self._link(row),
         )
+
+    def _waiting(self, row: Notification, incident: Incident) -> list[RunReference]:
+        """List what waits now; after the recovery, what had waited."""
+        is_over = row.kind == NotificationKind.RECOVERED.value
+        which = () if is_over else (BlockedRun.state.in_(STILL_OWED),)
+        return blocked_runs(self.session, incident.id, *which)
 
     def _link(self, row: Notification) -> str | None:
         """Give the address of the page on which what the row asks for is done."""
@@ -267,19 +273,6 @@ class Claim:
         entry = integration_of(self.session, row)
         zone = entry.owner.time_zone or self.mailing.time_zone
         return entry.model_copy(update={"owner": entry.owner.model_copy(update={"time_zone": zone})})
-
-    def _blocked_runs(self, incident_id: str) -> list[RunReference]:
-        runs = select(BlockedRun).where(BlockedRun.incident_id == incident_id).order_by(BlockedRun.id)
-        return [
-            RunReference(
-                dag_id=run.dag_id,
-                run_id=run.run_id,
-                task_id=run.task_id,
-                map_index=run.map_index,
-                try_number=run.try_number,
-            )
-            for run in self.session.scalars(runs.limit(_MOST_RUNS))
-        ]
 
 
 def _others_told(row: Notification, recipients: tuple[str, ...]) -> tuple[str, ...]:

@@ -33,6 +33,8 @@ def take_turn(session: Session, integration: Integration, *, now: datetime) -> S
     when somebody else has written in between. Who loses the race to create the row gets an IntegrityError,
     and ``transact`` begins again.
     """
+    # Airflow's sessions do not flush by themselves: what was changed before would be lost to the fresh read.
+    session.flush()
     seen = {
         "integration": integration.model_dump(mode="json"),
         "integration_type": integration.type,
@@ -70,6 +72,15 @@ def present_credential(
         status.token_evidence = status.token_evidence_at = None
     status.credential_fingerprint = candidates[0]
     return credential
+
+
+def present_version(
+    session: Session, integration: Integration, elsewhere: Credential | None, *, now: datetime
+) -> int:
+    """Return the version of the credential that is there now; the lock is held until the transaction ends."""
+    status = take_turn(session, integration, now=now)
+    present_credential(session, status, elsewhere, now=now)
+    return status.credential_version
 
 
 def remember_rotation(status: Status, credential: Credential) -> None:

@@ -1,14 +1,16 @@
-"""Reading incidents."""
+"""Reading incidents, and what they stopped."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from mbi_reauth.api.datamodels import IncidentView
+from mbi_reauth.api.datamodels import IncidentView, RunReference
 from mbi_reauth.core.incident import LastIncident
 from mbi_reauth.core.verdict import Cause, Finding
-from mbi_reauth.models.tables import Incident
+from mbi_reauth.models.tables import BlockedRun, Incident
+
+MOST_RUNS = 1000
 
 
 def open_incident(session: Session, integration_id: str) -> Incident | None:
@@ -21,6 +23,21 @@ def last_incident(session: Session, integration_id: str) -> Incident | None:
     query = select(Incident).where(Incident.integration_id == integration_id)
     last = query.order_by(Incident.opened_at.desc()).limit(1)
     return open_incident(session, integration_id) or session.scalar(last)
+
+
+def blocked_runs(session: Session, incident_id: str, *which: ColumnElement[bool]) -> list[RunReference]:
+    """List what an incident has stopped, the first 1,000 in the order in which they were."""
+    runs = select(BlockedRun).where(BlockedRun.incident_id == incident_id, *which).order_by(BlockedRun.id)
+    return [
+        RunReference(
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            task_id=run.task_id,
+            map_index=run.map_index,
+            try_number=run.try_number,
+        )
+        for run in session.scalars(runs.limit(MOST_RUNS))
+    ]
 
 
 def as_value(incident: Incident | None) -> LastIncident | None:

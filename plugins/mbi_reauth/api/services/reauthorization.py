@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from anyio import CapacityLimiter, to_thread
@@ -14,6 +14,7 @@ from mbi_reauth.api.datamodels import CheckRequest
 from mbi_reauth.api.services import audit, checks, requests
 from mbi_reauth.api.services.audit import Event, Visitor
 from mbi_reauth.api.services.cases import Case, find_case
+from mbi_reauth.api.services.credentials import present_version
 from mbi_reauth.api.services.entering import entered
 from mbi_reauth.api.services.links import Link
 from mbi_reauth.api.services.renewal import Params, Renewal, faulty_set_up, redirect_uri
@@ -126,7 +127,10 @@ def _open(
     session: Session, *, case: Case, way: Way, locale: str, visitor: Visitor, outside: Surroundings
 ) -> str:
     now = outside.now()
-    secret = requests.begin(session, case.beginning(way, locale=locale), visitor, now=now)
+    # Who has changed the connection since the last check has not done so while this attempt is under way.
+    version = present_version(session, case.integration, case.own_elsewhere, now=now)
+    beginning = replace(case.beginning(way, locale=locale), credential_version=version)
+    secret = requests.begin(session, beginning, visitor, now=now)
     audit.write(session, Event.BEGUN, case.concerning, visitor, now=now, way=way.value)
     return secret
 
@@ -254,7 +258,14 @@ async def _check(begun: Begun, visitor: Visitor, outside: Surroundings) -> None:
     renewal = await to_thread.run_sync(_taken_up, begun.secret, begun.case, visitor, outside)
     if renewal is None:
         return
-    request = CheckRequest(integration=begun.case.integration)
+    try:
+        await _check_with(renewal, outside)
+    except MisconfiguredError as error:
+        await to_thread.run_sync(renewal.conclude, faulty_set_up(error))
+
+
+async def _check_with(renewal: Renewal, outside: Surroundings) -> None:
+    request = CheckRequest(integration=renewal.case.integration)
     prepared = await checks.prepare(request, outside)
     finding = await to_thread.run_sync(renewal.check, prepared, limiter=VERIFYING)
     if finding.verdict is Verdict.NEEDS_REFRESH and prepared.access_token:

@@ -7,7 +7,7 @@ ended is stored with it. No transaction is open while a third party is asked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy.orm import Session
@@ -100,9 +100,14 @@ class Renewal:
         return self.with_values(changes, access_token=token.access_token)
 
     def candidate(self, changes: Mapping[str, object], access_token: str | None) -> Candidate:
-        """Describe the credential as it would be with the changes."""
+        """Describe the credential as it would be with the changes.
+
+        :raises MisconfiguredError: there is no connection
+        """
         if self.case.stored is None:
-            raise LookupError(f"There is no connection {self.case.integration.conn_id!r}")
+            raise MisconfiguredError(
+                f"There is no Airflow connection {self.case.integration.conn_id!r}; create it"
+            )
         credential = self.case.stored.credential
         ssh = self.case.ssh.credential if self.case.ssh is not None else None
         if self.case.at_tunnel and ssh is not None:
@@ -203,25 +208,32 @@ class Renewal:
         if finding is None:
             raise ValueError("Nothing is saved that was not verified")
         status = take_turn(session, self.case.integration, now=now)
-        before = present_credential(session, status, None, now=now)
+        elsewhere = self.case.own_elsewhere
+        before = present_credential(session, status, elsewhere, now=now)
         if before is None or not self._is_as_it_was(session, status):
             works = not is_open(status, session.get(Incident, self.case.link.id), self.case.link)
             return Result(outcome=Outcome.WORKS if works else Outcome.REPLACED), False
         texts = {name: None if value is None else str(value) for name, value in changes.items()}
         save_credential(session, self.attempt.conn_id, texts)
-        present_credential(session, status, None, now=now)
+        present_credential(session, status, elsewhere, now=now)
         status.token_evidence = status.token_evidence_at = status.any_account_until = None
+        if self.case.expected_account is None:
+            status.proved_account = None  # it may be the one before, and the new answer may name none
         report = FindingReport(
             integration=self.case.integration,
             finding=finding.model_copy(update={"checked_at": now, "proved_at": now}),
             credential_version=status.credential_version,
         )
         mailing = findings.mailing_of(self.outside)
-        _, is_due = findings.record(session, finding_report=report, elsewhere=None, mailing=mailing, now=now)
+        _, is_due = findings.record(
+            session, finding_report=report, elsewhere=elsewhere, mailing=mailing, now=now
+        )
         return result, is_due
 
     def _is_as_it_was(self, session: Session, status: Status) -> bool:
-        """Whether the connection still holds what it held when the attempt began."""
+        """Whether the connection still holds what it held when the attempt began, and is still the one."""
+        if self.attempt.conn_id != self.case.target_conn_id:
+            return False
         if self.attempt.fingerprint is None:
             return status.credential_version == self.attempt.credential_version
         ssh = stored_credential(session, self.attempt.conn_id)
@@ -240,10 +252,16 @@ class Renewal:
         )
 
     def check(self, prepared: CheckResponse) -> Finding:
-        """Check the present credential with what the app has prepared for it."""
+        """Check the present credential with what the app has prepared for it, by the rule of every check.
+
+        It must lead to the registry's account, if that names one: nothing is replaced here.
+
+        :raises MisconfiguredError: there is no connection
+        """
         if prepared.token_evidence is not None:
             return self.judged(prepared.token_evidence)
-        return self.outside.verify(self.candidate({}, prepared.access_token))
+        candidate = self.candidate({}, prepared.access_token)
+        return self.outside.verify(replace(candidate, account=self.case.integration.account))
 
     def report_check(self, prepared: CheckResponse, finding: Finding) -> Result:
         """Store what checking the present credential has found, and that this was the attempt's end."""
@@ -252,9 +270,11 @@ class Renewal:
             finding=finding,
             credential_version=prepared.credential_version,
         )
-        findings.report(report, self.outside)
-        result = verified(finding, expected_account=self.case.expected_account)
-        if result.outcome is Outcome.SAVED:
+        receipt = findings.report(report, self.outside)
+        result = verified(finding, expected_account=self.case.integration.account)
+        if receipt.credential_replaced:
+            result = Result(outcome=Outcome.REPLACED)
+        elif result.outcome is Outcome.SAVED:
             result = result.model_copy(update={"outcome": Outcome.WORKS})
         transact(partial(self._store_check, result=result))
         return result
