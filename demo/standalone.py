@@ -43,7 +43,7 @@ def environment(options: Options) -> dict[str, str]:
         "LOGGING__TRIGGER_LOG_SERVER_PORT": str(options.ports["triggerer-log"]),
         "LOGGING__WORKER_LOG_SERVER_PORT": str(options.ports["worker-log"]),
         "MBI_REAUTH__CATALOGUE_FOLDER": str(CHECKOUT / "demo" / "integration_types"),
-        "MBI_REAUTH__CONTACT": "the demo's data team, data-team@example.com",
+        "MBI_REAUTH__CONTACT": "data-team@example.com",
         "MBI_REAUTH__ENGINEER_EMAIL": "data-team@example.com",
         "MBI_REAUTH__MAX_AGE": "0",  # a switch of the page shows in the very next run
         "MBI_REAUTH__REGISTRY": str(CHECKOUT / "demo" / "integrations.yaml"),

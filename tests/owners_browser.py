@@ -43,21 +43,29 @@ class Browser:
 
     def consent_page(self, link: str) -> str:
         """Press the button; return the address of the third party's consent page."""
-        page = self.press(link, "consent")
-        assert page.status_code == 200, page.text
-        [address] = re.findall(r'http-equiv="refresh" content="0; ?url=([^"]+)"', page.text)
-        return unescape(address)
+        return address_in(self.press(link, "consent"))
 
     def consent(self, link: str) -> dict[str, str]:
         """Press the button; return what the third party is asked for."""
-        query = parse_qs(urlsplit(self.consent_page(link)).query)
-        return {name: value for name, [value] in query.items()}
+        return query_of(self.consent_page(link))
 
     def come_back(self, type_id: str = "rotating", **params: str) -> Any:
         return self.client.get(f"/mbi-reauth/oauth/{type_id}/callback", params=params)
 
     def get(self, path: str, **params: Any) -> Any:
         return self.client.get(f"/mbi-reauth{path}", **params)
+
+
+def address_in(page: Any) -> str:
+    """Read the address of the third party's consent page, to which a browser goes on by itself."""
+    assert page.status_code == 200, page.text
+    [address] = re.findall(r'http-equiv="refresh" content="0; ?url=([^"]+)"', page.text)
+    return unescape(address)
+
+
+def query_of(address: str) -> dict[str, str]:
+    """Read the parameters of an address, of which none may come twice."""
+    return {name: value for name, [value] in parse_qs(urlsplit(address).query).items()}
 
 
 def path_of(address: str) -> str:

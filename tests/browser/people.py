@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, BrowserContext, Page, Request
 from typing_extensions import Self
 
@@ -41,7 +41,7 @@ class Shots:
         assert self.barriers(page.content()) == []
 
     def barriers(self, html: str) -> list[str]:
-        """List what axe-core finds serious or critical; it needs scripts, which the owner's browser runs not."""
+        """List what axe-core finds serious or critical, in another browser: it needs scripts."""
         copy = self._with_scripts.new_page()
         try:
             copy.set_content(html)
@@ -54,13 +54,12 @@ class Shots:
 
 @dataclass
 class Owner:
-    """Their browser; ``secrets`` are the states and codes that were in an address, and their cookies."""
+    """Their browser; ``secrets`` says of each code, state, cookie and password that it had what it is."""
 
     demo: Demo
     context: BrowserContext
     shots: Shots
-    secrets: set[str] = field(default_factory=set)
-    _requested: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -82,7 +81,7 @@ class Owner:
 
     def _note(self, request: Request) -> None:
         query = parse_qs(urlsplit(request.url).query)
-        self.secrets |= {value for name in ("code", "state") for value in query.get(name, ())}
+        self.secrets |= {value: name for name in ("code", "state") for value in query.get(name, ())}
 
     @property
     def base(self) -> str:
@@ -116,11 +115,10 @@ class Owner:
         """Wait until the outcome is known, and for no other page."""
         page.wait_for_url("**/mbi-reauth/outcome")
         page.wait_for_selector("h1:not(:has(~ .turning))")
-        self.secrets |= {
-            str(cookie.get("value"))
-            for cookie in self.context.cookies()
-            if cookie.get("name") == "mbi_reauth_session"
+        held = {
+            cookie["name"]: cookie["value"] for cookie in self.context.cookies(f"{self.base}/mbi-reauth/")
         }
+        self.secrets[held["mbi_reauth_session"]] = "cookie"
 
 
 def heading(page: Page) -> str:

@@ -11,17 +11,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from demo import standalone
 from demo.options import Options
-from demo.third_party.store import SECRETS
+from demo.third_party.store import SECRETS, new_secret
 from tests.browser.people import Owner, Shots, heading, language, said
 from tests.e2e.conftest import Demo, until
 
@@ -29,14 +29,14 @@ CHECK, EMAIL = "check_authorization", "needs_reauth.email_owner"
 WRONG_PASSWORD = "obviously-fake-wrong-password"
 
 
-def stored(demo: Demo, query: str) -> list[Any]:
+def stored(demo: Demo, query: str, *values: str) -> list[Any]:
     """Read Airflow's database beside Airflow."""
     with closing(sqlite3.connect(f"file:{demo.home}/airflow.db?mode=ro", uri=True, timeout=30)) as database:
-        return database.execute(query).fetchall()
+        return database.execute(query, values).fetchall()
 
 
 def connection_of(demo: Demo, conn_id: str) -> list[Any]:
-    return stored(demo, f"SELECT login, password, extra FROM connection WHERE conn_id = '{conn_id}'")
+    return stored(demo, "SELECT login, password, extra FROM connection WHERE conn_id = ?", conn_id)
 
 
 def attempts(demo: Demo) -> int:
@@ -45,12 +45,12 @@ def attempts(demo: Demo) -> int:
 
 def events(demo: Demo, integration_id: str) -> list[str]:
     """Return what the audit says was done to an integration, but for its pages being opened."""
-    query = "SELECT event FROM mbi_reauth_audit WHERE integration_id = '{}' AND event <> 'opened' ORDER BY id"
-    return [event for (event,) in stored(demo, query.format(integration_id))]
+    query = "SELECT event FROM mbi_reauth_audit WHERE integration_id = ? AND event <> 'opened' ORDER BY id"
+    return [event for (event,) in stored(demo, query, integration_id)]
 
 
 def is_open(demo: Demo, integration_id: str) -> bool:
-    return stored(demo, f"SELECT 1 FROM mbi_reauth_incident WHERE open_key = '{integration_id}'") != []
+    return stored(demo, "SELECT 1 FROM mbi_reauth_incident WHERE open_key = ?", integration_id) != []
 
 
 def blocked(demo: Demo, integration_id: str) -> str:
@@ -69,7 +69,7 @@ def link_in_mail(demo: Demo, recipient: str) -> str:
 
 
 def resumed(demo: Demo, integration_id: str, run_id: str) -> float:
-    """Wait until a stopped run has completed by itself; return the seconds that its gate took to begin again."""
+    """Wait until a stopped run has completed by itself; return when its gate began again, in seconds."""
     began = time.monotonic()
     path = f"/dags/mbi_extract_{integration_id}/dagRuns/{run_id}/taskInstances"
 
@@ -85,10 +85,7 @@ def resumed(demo: Demo, integration_id: str, run_id: str) -> float:
     extraction = {state for task_id, state in run.tasks.items() if not task_id.endswith((CHECK, EMAIL))}
     assert extraction == {"success"}
     assert run.tasks[f"{integration_id}.{EMAIL}"] == "success"
-    [(tries,)] = stored(
-        demo, f"SELECT try_number FROM task_instance WHERE run_id = '{run_id}' AND task_id LIKE '%{EMAIL}'"
-    )
-    assert tries == 1
+    assert demo.airflow._ask("GET", f"{path}/{integration_id}.{EMAIL}")["try_number"] == 1
     return after
 
 
@@ -125,7 +122,7 @@ def test_a_scanner_that_follows_the_link_ten_times_changes_nothing(demo: Demo, l
 def test_the_button_in_the_mail_opens_a_page_that_says_what_it_is_about(page: Page, shots: Shots) -> None:
     shots.keep_owners(page, "shopdemo-overview")
     assert heading(page) == "We can no longer read Shopdemo orders"
-    for words in ("withdrawn", "shop-north", "mbi_extract_shopdemo (1 run)", "Dana Example"):
+    for words in ("withdrawn", "shop-north", "mbi_extract_shopdemo (", "Dana Example"):
         assert words in said(page)
 
 
@@ -136,7 +133,7 @@ def test_what_is_not_put_right_is_said_to_be_refused_still(
     owner.press(page, "I have put it right")
     owner.awaits_outcome(page)
     shots.keep_owners(page, "shopdemo-checked")
-    assert heading(page) == "Shopdemo does not accept it"
+    assert heading(page) == "Shopdemo orders does not work yet"
     assert is_open(demo, "shopdemo")
     page.goto(link)
 
@@ -144,14 +141,20 @@ def test_what_is_not_put_right_is_said_to_be_refused_still(
 def test_the_page_on_the_way_can_be_used_when_it_does_not_go_on_by_itself(
     owner: Owner, shots: Shots, page: Page
 ) -> None:
-    """Its button is pressed; the address it would go to by itself is held back meanwhile."""
+    """As in a browser whose user has switched such refreshes off."""
+
+    def without_refresh(route: Route) -> None:
+        answer = route.fetch()
+        html, count = re.subn(r'<meta http-equiv="refresh"[^>]*>', "", answer.text())
+        assert count == 1
+        route.fulfill(response=answer, body=html)
+
     away = owner.context.new_page()
-    away.route("**/oauth/authorize?**", lambda route: route.fulfill(status=204))
     away.goto(page.url)
+    away.route("**/mbi-reauth/reauthorize/*", without_refresh)
     owner.press(away, "Continue to Shopdemo")
-    away.wait_for_selector("text=Press the button if nothing happens")
+    away.get_by_text("Press the button if nothing happens").wait_for()
     shots.keep_owners(away, "shopdemo-leaving")
-    away.unroute_all()
     away.get_by_role("link", name="Continue to Shopdemo").click()
     away.wait_for_url("**/oauth/authorize?**")
     away.close()
@@ -186,12 +189,10 @@ def test_consent_puts_it_right_and_the_stopped_run_goes_on_by_itself(
     owner.consent(page, "Allow")
     saved = time.monotonic() - began
     seconds = saved + resumed(demo, "shopdemo", run_id)
-    told.append(
-        f"consent: saved {saved:.1f} s after the button was pressed, the run resumed after {seconds:.1f} s"
-    )
+    told.append(f"consent: saved after {saved:.1f} s, the run resumed {seconds:.1f} s after the button")
     shots.keep_owners(page, "shopdemo-works-again")
     assert heading(page) == "Shopdemo orders works again"
-    assert "mbi_extract_shopdemo (1 run)" in said(page)
+    assert "mbi_extract_shopdemo (" in said(page)
     assert demo.rows("shopdemo") > landed
     assert not is_open(demo, "shopdemo")
     assert events(demo, "shopdemo")[-1] == "saved"
@@ -234,9 +235,7 @@ def test_a_login_is_entered_in_dutch_wrong_first_and_the_stopped_run_goes_on(
     owner.awaits_outcome(page)
     saved = time.monotonic() - began
     seconds = saved + resumed(demo, "shop_database", run_id)
-    told.append(
-        f"form: saved {saved:.1f} s after the button was pressed, the run resumed after {seconds:.1f} s"
-    )
+    told.append(f"form: saved after {saved:.1f} s, the run resumed {seconds:.1f} s after the button")
     shots.keep_owners(page, "database-works-again")
     assert (language(page), heading(page)) == ("nl", "Shop database werkt weer")
     assert not is_open(demo, "shop_database")
@@ -245,7 +244,7 @@ def test_a_login_is_entered_in_dutch_wrong_first_and_the_stopped_run_goes_on(
 
 
 def enter(owner: Owner, page: Page, password: str) -> None:
-    owner.secrets.add(password)
+    owner.secrets[password] = "password"
     page.get_by_label("Wachtwoord").fill(password)
     owner.press(page, "Controleren en opslaan")
 
@@ -271,12 +270,13 @@ def test_links_and_attempts_that_are_not_ours_get_a_page_that_says_nothing(
     page.goto(f"{owner.base}/mbi-reauth/outcome")
     shots.keep_owners(page, "no-session")
     assert heading(page) == "Please begin again"
+    page.goto(f"{owner.base}/mbi-reauth/oauth/shopdemo/callback?code={new_secret('ac')}&state=of-another")
+    shots.keep_owners(page, "consent-in-another-browser")
+    assert heading(page) == "Please begin again"
     page.close()
 
 
-def test_the_demo_page_tells_that_all_of_the_story_has_happened(
-    owner: Owner, shots: Shots, demo: Demo
-) -> None:
+def test_the_demo_page_ticks_off_the_whole_story(owner: Owner, shots: Shots, demo: Demo) -> None:
     demo.sweep()
     page = owner.context.new_page()
     page.goto(str(demo.page.base_url))
@@ -301,26 +301,22 @@ def exported(demo: Demo) -> str:
 
 
 def test_no_code_state_token_or_password_is_in_anything_that_was_written(demo: Demo, owner: Owner) -> None:
+    assert set(owner.secrets.values()) == {"code", "state", "cookie", "password"}
     keys = json.loads((demo.home / "keys.json").read_text())
+    secrets = owner.secrets | {keys[name]: name for name in ("database_reader", "database_admin")}
+    assert found_in(exported(demo), secrets) >= {"password", "sdat_", "sdrt_", "sdcs_"}
+
     its_own = {"keys.json", "simple_auth_manager_passwords.json"}
-    secrets = owner.secrets | {keys["database_reader"], keys["database_admin"]}
-    pattern = re.compile("|".join([SECRETS, *(re.escape(secret) for secret in sorted(secrets))]).encode())
-
-    codes = {secret for secret in owner.secrets if secret.startswith("sdac_")}
-    assert codes, "the browser has carried codes"
-    assert len(owner.secrets - codes) > 4, "and states, cookies and passwords"
-    assert len(pattern.findall(exported(demo).encode())) >= 3, (
-        "what is stored can be found where it is in the clear"
-    )
-
     files = [path for path in demo.home.parent.rglob("*") if path.is_file() and path.name not in its_own]
-    written = {path.name: path.read_bytes() for path in files}
-    assert b"/mbi-reauth/oauth/shopdemo/callback" in written["standalone.log"]
-    assert {"airflow.db", "demo.log"} <= written.keys()
-    found = {
-        path.name: pattern.findall(path.read_bytes())[:3]
-        for path in files
-        if pattern.search(path.read_bytes())
-    }
-    assert {name: [each[:8] for each in its] for name, its in found.items()} == {}
-    assert pattern.findall(json.dumps(demo.mails()).encode()) == []
+    written = {path.relative_to(demo.home.parent).as_posix(): path.read_text("latin-1") for path in files}
+    assert "/mbi-reauth/oauth/shopdemo/callback" in written["home/standalone.log"]
+    assert {"home/airflow.db", "demo.log"} <= written.keys()
+    written["the mailbox"] = json.dumps(demo.mails())
+    leaks = {name: found for name, text in written.items() if (found := found_in(text, secrets))}
+    assert leaks == {}
+
+
+def found_in(text: str, secrets: Mapping[str, str]) -> set[str]:
+    """Say which kinds of secrets are in a text: Shopdemo's by their prefix, and ``secrets``."""
+    by_prefix = {match.group()[:5] for match in re.finditer(SECRETS, text)}
+    return by_prefix | {kind for secret, kind in secrets.items() if secret in text}

@@ -22,10 +22,10 @@ from mbi_reauth.api.datamodels import CheckRequest, FindingReport
 from mbi_reauth.api.services import checks, findings, links
 from mbi_reauth.api.services.surroundings import Mailing, Surroundings
 from mbi_reauth.core.integration import Integration
-from mbi_reauth.core.verdict import Cause, Finding
-from mbi_reauth.models.metadata_db import transact
+from mbi_reauth.core.verdict import Cause, Finding, Verdict
+from mbi_reauth.models.metadata_db import find_credential, transact
 from mbi_reauth.models.tables import AuthorizationRequest, Incident
-from mbi_reauth.probes.candidate import try_out
+from mbi_reauth.probes.candidate import Candidate, try_out
 from tests.metadata_db import audited, extra_of, put_connection
 from tests.oidc.authorization_server import Person, installed, running
 from tests.owners_browser import ORIGIN, Browser
@@ -284,6 +284,11 @@ def test_a_database_login_is_verified_by_the_table_it_must_read(
     page = browser.follow(browser.post("/mbi-reauth/credential", right))
     assert outcome() == "saved", page.text
     assert not database.is_open
+    stored = find_credential("source")
+    assert stored is not None
+    assert stored.credential.password == postgresql.reader_password
+    by_itself = try_out(Candidate(integration=database.integration, credential=stored.credential))
+    assert by_itself.verdict is Verdict.AUTHORIZED
 
 
 def test_a_login_that_may_not_read_the_table_is_refused(database: Page, postgresql: SourceDatabase) -> None:

@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
+from mbi_reauth.api.bodies import LimitedBodies
 from mbi_reauth.api.errors import HANDLERS
 from mbi_reauth.api.resumer import Resumer
 from mbi_reauth.api.routes import (
@@ -60,8 +61,11 @@ def create_app(*, resumes: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        # It would send the browser on to whatever the Host header says.
+        redirect_slashes=False,
         exception_handlers=HANDLERS,
     )
+    app.add_middleware(LimitedBodies)
     app.state.resumes, app.state.resumer, app.state.rates = resumes, None, Rates()
     for module in (health, checks, findings, notifications, shadow, integrations, reauthorize):
         app.include_router(module.router)

@@ -15,7 +15,7 @@ from mbi_reauth.api.services.entering import PRIVATE_KEY
 from mbi_reauth.api.services.reauthorization import Begun, Ended, Form
 from mbi_reauth.api.services.requests import LIFETIME
 from mbi_reauth.api.services.surroundings import Surroundings
-from mbi_reauth.core.reauthorization import Result
+from mbi_reauth.core.reauthorization import Outcome, Result
 from mbi_reauth.notifications.language import ENGLISH, LOCALES
 from mbi_reauth.web import pages
 from mbi_reauth.web.views import (
@@ -57,6 +57,9 @@ _STATUS = {
     Message.NOT_ALLOWED: 403,
     Message.TROUBLE: 503,
 }
+
+_IN_VAIN = frozenset({Outcome.SAVED, Outcome.WORKS, Outcome.MISCONFIGURED})
+"""The outcomes after which trying again changes nothing."""
 
 
 def overview(case: Case, request: Request, outside: Surroundings) -> Response:
@@ -135,9 +138,9 @@ def on_to(page: str, secret: str | None = None) -> Response:
     return with_secret(response, secret) if secret is not None else response
 
 
-def back_to(case_link: links.Link) -> Response:
+def back_to(case_link: links.Link, request: Request) -> Response:
     """Send the browser back to the page that a link leads to."""
-    return RedirectResponse(_path(links.path(case_link)), 303, HEADERS)
+    return RedirectResponse(_with_language(_path(links.path(case_link)), request), 303, HEADERS)
 
 
 def with_secret(response: Response, secret: str) -> Response:
@@ -191,9 +194,12 @@ def _subject(case: Case) -> Subject:
 
 
 def _retry(ended: Ended, result: Result | None) -> str | None:
-    if result is None or result.outcome.is_success or not ended.case.is_open:
+    if result is None or result.outcome in _IN_VAIN or not ended.case.is_open:
         return None
-    return _path(links.path(ended.case.link)) if ended.way in ended.case.ways else None
+    if ended.way not in ended.case.ways:
+        return None
+    language = f"?{LANGUAGE}={ended.locale}" if ended.locale != ended.case.integration.owner.locale else ""
+    return f"{_path(links.path(ended.case.link))}{language}"
 
 
 def _with_language(path: str, request: Request) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
+from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +17,7 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import ClientDisconnect
 
 from mbi_reauth import settings
 from mbi_reauth.api import pages, people
@@ -31,6 +33,7 @@ LARGEST_BODY = 64 * 1024
 """Bytes; a form with the largest private key is a quarter of it."""
 MOST_FIELDS = 30
 
+_PORTS = {"http": 80, "https": 443}
 _FORM = "application/x-www-form-urlencoded"
 _LOOKING, _ACTING = parse("120/minute"), parse("20/minute")
 
@@ -48,9 +51,18 @@ class Rates:
         """
         acts = request.method == "POST"
         limit: RateLimitItem = _ACTING if acts else _LOOKING
-        client = request.client.host if request.client else "unknown"
-        if not self._limiter.hit(limit, "acting" if acts else "looking", client):
+        if not self._limiter.hit(limit, "acting" if acts else "looking", _household(request)):
             raise PageError(Message.TOO_MANY)
+
+
+def _household(request: Request) -> str:
+    """Give an IPv4 address, or the 64 bits of an IPv6 one that a household shares (RFC 6177)."""
+    client = request.client.host if request.client else "unknown"
+    try:
+        address = IPv6Address(client)
+    except ValueError:
+        return client
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
 
 
 class PageError(Exception):
@@ -70,6 +82,7 @@ _ANSWERS: dict[type[Exception], Message] = {
     NotOfferedError: Message.REFUSED,
     NotAllowedError: Message.NOT_ALLOWED,
     RequestValidationError: Message.REFUSED,
+    ClientDisconnect: Message.REFUSED,
     MisconfiguredError: Message.TROUBLE,
     SQLAlchemyError: Message.TROUBLE,
 }
@@ -92,8 +105,19 @@ class PageRoute(APIRoute):
                 return _to_login(request)
             except Exception as error:  # noqa: BLE001 - whatever it is, its reader is told what to do
                 return pages.message(_message_of(error, request), request, Surroundings())
+            finally:
+                _keep_from_logs(request)
 
         return answer
+
+
+def _keep_from_logs(request: Request) -> None:
+    """Take a link's token, a code and a state out of the address that the server logs afterwards."""
+    scope, token = request.scope, request.path_params.get("token")
+    scope["query_string"] = b""
+    if token:
+        scope["path"] = scope["path"].removesuffix(token) + "***"
+        scope["raw_path"] = scope["path"].encode()
 
 
 def _message_of(error: Exception, request: Request) -> Message:
@@ -110,10 +134,11 @@ def _message_of(error: Exception, request: Request) -> Message:
 
 
 def _to_login(request: Request) -> Response:
-    """Let the visitor sign in and come back; what was posted is not repeated."""
+    """Let the visitor sign in and come back; what was posted is not repeated, nor a code in that address."""
     if request.method == "POST":
         return pages.message(Message.NOT_ALLOWED, request, Surroundings())
-    query = f"?{request.url.query}" if request.url.query else ""
+    chosen = pages.chosen_language(request)
+    query = f"?{pages.LANGUAGE}={chosen}" if chosen else ""
     path = request.scope["root_path"] + request.scope["path"].removeprefix(request.scope["root_path"])
     server = settings.base_url().removesuffix(urlsplit(settings.base_url()).path)
     return RedirectResponse(people.login_url(f"{server}{path}{query}"), 303, pages.HEADERS)
@@ -146,15 +171,19 @@ async def posted(request: Request) -> dict[str, str]:
     """
     if not is_ours(request) or request.headers.get("content-type", "").partition(";")[0].strip() != _FORM:
         raise PageError(Message.REFUSED)
-    body = b""
+    body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > LARGEST_BODY:
             raise PageError(Message.REFUSED)
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS))
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError:
         raise PageError(Message.REFUSED) from None
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise PageError(Message.REFUSED)
+    return values
 
 
 def is_ours(request: Request) -> bool:
@@ -162,8 +191,18 @@ def is_ours(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return request.headers.get("sec-fetch-site") == "same-origin"
-    base = urlsplit(settings.base_url())
-    return origin.lower() == f"{base.scheme}://{base.netloc}".lower()
+    known = _origin(origin)
+    return known is not None and known == _origin(settings.base_url())
+
+
+def _origin(address: str) -> tuple[str, str, int | None] | None:
+    """Split an origin into its three parts (RFC 6454 section 4), of which a usual port may be left out."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port or _PORTS.get(parts.scheme)) if parts.hostname else None
 
 
 AVisitor = Annotated[Visitor, Depends(visitor)]

@@ -27,8 +27,12 @@ class FieldFault(str, Enum):
     MISSING = "missing"
     TOO_LONG = "too_long"
     SEVERAL_LINES = "several_lines"
+    FOREIGN_CHARACTER = "foreign_character"
+    """It cannot be sent, as no key of an HTTP service is written so; a phone may have changed it."""
     ONE_OF_BOTH = "one_of_both"
     """Neither a password nor a private key was given."""
+    UNREADABLE = "unreadable"
+    """It is no private key, or not all of it, or another passphrase opens it."""
 
 
 class Outcome(str, Enum):
@@ -96,10 +100,17 @@ _OF_VERDICT = {
 }
 
 
+_BY_US = frozenset({"check.fault", "check.not_verified", "check.unfit"})
+"""The rules of findings that say that the verification itself came to nothing."""
+
+
 def verified(finding: Finding, *, expected_account: str | None) -> Result:
     """Say what a verification's finding means for an attempt; only an accepted credential is saved."""
-    wrong = finding.verdict is Verdict.NEEDS_REAUTH and finding.rule.endswith(".account")
-    outcome = Outcome.WRONG_ACCOUNT if wrong else _OF_VERDICT[finding.verdict]
+    outcome = _OF_VERDICT[finding.verdict]
+    if finding.verdict is Verdict.NEEDS_REAUTH and finding.rule.endswith(".account"):
+        outcome = Outcome.WRONG_ACCOUNT
+    if finding.rule in _BY_US:
+        outcome = Outcome.INTERRUPTED
     return Result(
         outcome=outcome,
         finding=finding,
@@ -108,11 +119,20 @@ def verified(finding: Finding, *, expected_account: str | None) -> Result:
     )
 
 
-def missing_scopes(wanted: Collection[str], granted: Collection[str] | None) -> tuple[str, ...]:
+_FOR_A_REFRESH_TOKEN = frozenset({"offline_access", "refresh_token"})
+"""OpenID Connect Core section 11, and Salesforce's own name for it."""
+
+
+def missing_scopes(
+    wanted: Collection[str], granted: Collection[str] | None, *, lasting: bool = False
+) -> tuple[str, ...]:
     """List what was asked for and not granted.
 
     An authorization server that names no scopes has granted what it was asked for (RFC 6749 section 5.1).
+
+    :param lasting: a refresh token came; then the scope that asks for one was granted, be it named or not
     """
     if granted is None:
         return ()
-    return tuple(scope for scope in wanted if scope not in granted)
+    shown = _FOR_A_REFRESH_TOKEN if lasting else frozenset()
+    return tuple(scope for scope in wanted if scope not in granted and scope not in shown)

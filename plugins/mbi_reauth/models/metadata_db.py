@@ -88,15 +88,17 @@ def find_credential(conn_id: str) -> Stored | None:
     One that Airflow cannot read, because its extra is not a JSON object, counts as missing, as it does there.
     """
     try:
-        connection = Connection.get_connection_from_secrets(conn_id)
+        connection = Connection.get_connection_from_secrets(conn_id, team_name=team_of(conn_id))
     except AirflowNotFoundException:
         return None
     return Stored(_credential_of(connection), in_database=connection.id is not None)
 
 
 def team_of(conn_id: str) -> str | None:
-    """Return the team that a connection belongs to, where Airflow has teams."""
-    return Connection.get_team_name(conn_id)
+    """Return the team that a connection of the database belongs to, where Airflow has teams."""
+    return (
+        Connection.get_team_name(conn_id) if conf.getboolean("core", "multi_team", fallback=False) else None
+    )
 
 
 def stored_credential(session: Session, conn_id: str) -> Credential | None:
@@ -109,14 +111,11 @@ def stored_credential(session: Session, conn_id: str) -> Credential | None:
 
 
 def save_extra(session: Session, conn_id: str, changes: Mapping[str, Any]) -> Credential:
-    """Change single values in the extra of a connection's row; None removes one."""
-    connection = _lock_row(session, conn_id)
-    if connection is None:
-        raise LookupError(f"There is no connection {conn_id!r} in Airflow's database")
-    extra = {**_credential_of(connection).extra, **changes}
-    connection.set_extra(json.dumps({key: value for key, value in extra.items() if value is not None}))
-    session.flush()
-    return _credential_of(connection)
+    """Change single values in the extra of a connection's row; None removes one.
+
+    :raises LookupError: there is no such row
+    """
+    return _with_extra(session, _locked_row(session, conn_id), changes)
 
 
 def save_credential(session: Session, conn_id: str, changes: Mapping[str, str | None]) -> Credential:
@@ -124,14 +123,21 @@ def save_credential(session: Session, conn_id: str, changes: Mapping[str, str | 
 
     :raises LookupError: there is no such row
     """
-    connection = _lock_row(session, conn_id)
-    if connection is None:
-        raise LookupError(f"There is no connection {conn_id!r} in Airflow's database")
-    extras = dict(changes)
-    for name in ("login", "password"):
-        if name in extras:
-            setattr(connection, name, extras.pop(name))
-    return save_extra(session, conn_id, extras)
+    connection = _locked_row(session, conn_id)
+    extra = dict(changes)
+    if "login" in extra:
+        connection.login = extra.pop("login")
+    if "password" in extra:
+        connection._password = None  # noqa: SLF001 - set_password leaves the old one where it is given nothing
+        connection.set_password(extra.pop("password"))
+    return _with_extra(session, connection, extra)
+
+
+def _with_extra(session: Session, connection: Connection, changes: Mapping[str, Any]) -> Credential:
+    extra = {**_credential_of(connection).extra, **changes}
+    connection.set_extra(json.dumps({key: value for key, value in extra.items() if value is not None}))
+    session.flush()
+    return _credential_of(connection)
 
 
 def log_to_airflow(session: Session, event: str, *, owner: str, extra: Mapping[str, Any]) -> None:
@@ -162,6 +168,13 @@ def mask(secrets: Mapping[str, Any]) -> None:
 def _lock_row(session: Session, conn_id: str) -> Connection | None:
     query = select(Connection).where(Connection.conn_id == conn_id)
     return session.scalar(query.with_for_update().execution_options(populate_existing=True))
+
+
+def _locked_row(session: Session, conn_id: str) -> Connection:
+    connection = _lock_row(session, conn_id)
+    if connection is None:
+        raise LookupError(f"There is no connection {conn_id!r} in Airflow's database")
+    return connection
 
 
 def _credential_of(connection: Connection) -> Credential:

@@ -14,6 +14,8 @@ ERROR_LENGTH = 500
 RECIPIENT_LENGTH = 2000
 ACCOUNT_LENGTH = 200
 ACTOR_LENGTH = 500
+CLIENT_LENGTH = 45
+"""Of an IPv6 address at its longest; proxies may add a port."""
 
 
 class Base(DeclarativeBase):
@@ -259,5 +261,5 @@ class Audit(Base):
     integration_id: Mapped[str | None] = mapped_column(String(100))
     incident_id: Mapped[str | None] = mapped_column(String(36))
     actor: Mapped[str | None] = mapped_column(String(ACTOR_LENGTH))
-    client: Mapped[str | None] = mapped_column(String(45))
+    client: Mapped[str | None] = mapped_column(String(CLIENT_LENGTH))
     details: Mapped[dict[str, Any]] = mapped_column(JSON)

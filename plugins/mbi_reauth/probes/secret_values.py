@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,8 @@ SHORTEST = 5
 """Shorter secrets cannot be hidden: every text has their letters (Airflow's masker draws the same line)."""
 
 _SECRET_NAME = re.compile(r"secret|token|key|password|passphrase|credential", re.IGNORECASE)
+_PARTS = re.compile(r"(\\*)([^\\]|$)", re.DOTALL)
+_BY_LETTER = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
 _NO_SECRET = ("_url", "_file", "_id")
 
 
@@ -96,20 +97,39 @@ def _texts(secret: str) -> Iterator[str]:
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """Match a text however its signs are escaped, which differs from one JSON or URL writer to the next."""
-    return re.compile("".join(map(_written, text)))
+    """Match a text however its signs are escaped, which differs from one JSON or URL writer to the next.
+
+    There is one way at most to match each text: with two of each sign, a text that differs at its end would
+    be tried in 2 to the power of its length.
+    """
+    return re.compile("".join(_after(*part.groups()) for part in _PARTS.finditer(text)))
 
 
-def _written(character: str) -> str:
+def _after(backslashes: str, character: str) -> str:
+    """Match a character and the backslashes before it, of which those that escape it cannot be told apart."""
+    if not backslashes:
+        return _written(character) if character else ""
+    count = len(backslashes)
+    escaped = rf"(?:(?:\\{{1,3}}u005[cC]){{{count}}}|(?:%(?:25)?5[cC]){{{count}}})"
+    if not character:
+        return rf"(?:\\{{{count},{4 * count}}}|{escaped})"
+    as_they_are = rf"\\{{{count},{4 * count + 3}}}{_written(character, escapes='')}"
+    return f"(?:{as_they_are}|{escaped}{_written(character)})"
+
+
+def _written(character: str, escapes: str = r"\\{0,3}") -> str:
+    """Match a character; PHP's JSON escapes a slash, JSON within JSON once more, .NET's by numbers."""
     if character.isascii() and character.isalnum():
         return character
+    some = escapes.replace("0", "1")
     units = re.findall("....", character.encode("utf-16-be").hex())
-    # PHP's JSON escapes a slash, JSON within JSON once more; as many ways of a backslash would be slow.
-    backslashes = "" if character == "\\" else r"\\{0,3}"
     ways = [
-        re.escape(json.dumps(character)[1:-1]),
-        backslashes + re.escape(character),
-        "".join(rf"\\{{1,3}}u(?i:{unit})" for unit in units),  # .NET's JSON
+        escapes + re.escape(character),
+        some + r"\\{1,3}".join(f"u(?i:{unit})" for unit in units),
         "".join(f"%(?:25)?(?i:{byte:02x})" for byte in character.encode()),
     ]
-    return f"(?:{'|'.join(ways)}{'|[+]' if character == ' ' else ''})"
+    if character in _BY_LETTER:
+        ways.append(some + _BY_LETTER[character])
+    if character == " ":
+        ways.append("[+]")
+    return f"(?:{'|'.join(ways)})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -89,6 +91,26 @@ class _Witness:
             raise
 
 
+def is_readable(private_key: str, passphrase: str) -> bool:
+    """Tell whether the SSH library can use a private key at all; without the library, that is not known.
+
+    Airflow's hook (SSHHook of its SSH provider) takes the same kinds of keys.
+    """
+    try:
+        from paramiko import ECDSAKey, Ed25519Key, RSAKey
+    except ImportError:
+        return True
+    return any(_reads(kind, private_key, passphrase) for kind in (RSAKey, ECDSAKey, Ed25519Key))
+
+
+def _reads(kind: type[paramiko.PKey], private_key: str, passphrase: str) -> bool:
+    try:
+        kind.from_private_key(io.StringIO(private_key), password=passphrase or None)
+    except Exception:  # noqa: BLE001 - of a text that is no key, its parsers raise anything
+        return False
+    return True
+
+
 def _logged_in(ssh: Credential, timeout: float) -> paramiko.SSHClient:
     hook = _hook(ssh, timeout)
     import paramiko
@@ -106,7 +128,22 @@ def _logged_in(ssh: Credential, timeout: float) -> paramiko.SSHClient:
             "private_key_passphrase"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
+        _hang_up(error)
         raise TunnelError(_evidence(error, ssh)) from None
+
+
+def _hang_up(error: BaseException) -> None:
+    """Close the connection of a login that failed.
+
+    Neither paramiko (5.1) nor Airflow's hook does, nor gives its client away but by the traceback; and an SSH
+    server with some strangers on the line lets nobody in (MaxStartups in sshd_config(5)).
+    """
+    import paramiko
+
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        client = frame.f_locals.get("self")
+        if isinstance(client, paramiko.SSHClient):
+            client.close()
 
 
 def _hook(ssh: Credential, timeout: float) -> Any:

@@ -61,7 +61,14 @@ FAULTS = {
     FieldFault.MISSING: _("Fill this in."),
     FieldFault.TOO_LONG: _("This is too long. Look whether more was pasted than belongs here."),
     FieldFault.SEVERAL_LINES: _("This must be one line. Look whether more was pasted than belongs here."),
+    FieldFault.FOREIGN_CHARACTER: _(
+        "There is a character in it that cannot be right. Copy it once more, and paste it as it is."
+    ),
     FieldFault.ONE_OF_BOTH: _("Fill in a password or a private key."),
+    FieldFault.UNREADABLE: _(
+        "This private key cannot be read. Look whether all of it was pasted, and whether the passphrase is"
+        " right."
+    ),
 }
 """What is wrong with what was entered in one field."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +22,7 @@ from mbi_reauth.hooks.database import database
 from mbi_reauth.probes.airflow_value import as_connection
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.sql import probe_sql
-from mbi_reauth.probes.ssh import TunnelError
+from mbi_reauth.probes.ssh import TunnelError, tunnel
 from tests.checking import FakeConnections, an_integration
 from tests.judging import cause_on
 from tests.servers import Sshd, new_key, ssh_server
@@ -214,3 +216,18 @@ def test_a_whole_check_finds_its_ssh_connection(server: SourceDatabase, bastion:
     checker = Checker(api=None, connections=connections)
     checked = asyncio.run(checker.check(an_integration(type="postgresql_ssh")))
     assert checked.finding.verdict is Verdict.AUTHORIZED, checked
+
+
+def test_a_login_that_fails_leaves_no_connection_open(bastion: Sshd) -> None:
+    before = threading.enumerate()
+    stranger = ssh_login(bastion, private_key=new_key()[0])
+    gc.disable()  # which would close it some time
+    try:
+        with pytest.raises(TunnelError), tunnel(stranger, host="127.0.0.1", port=1):
+            pytest.fail("a stranger was let in")
+        opened = [thread for thread in threading.enumerate() if thread not in before]
+        for thread in opened:
+            thread.join(10)
+    finally:
+        gc.enable()
+    assert not any(thread.is_alive() for thread in opened)

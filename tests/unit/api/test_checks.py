@@ -289,6 +289,23 @@ def test_who_waits_in_vain_for_somebody_elses_refresh_gets_a_timeout(app: App) -
     assert app.outside.asked == []
 
 
+def test_integrations_that_share_a_connection_use_its_refresh_token_once(app: App) -> None:
+    put_grant()
+    other = app.about("shop_orders", conn_id="shop")
+    answers: list[Any] = []
+
+    def the_other_asks() -> None:
+        app.outside.meanwhile = lambda: None
+        answers.append(other.check())
+
+    app.outside.meanwhile = the_other_asks
+    app.outside.will_grant("fake-fresh", refresh_token=NEW, expires_in=3600)
+    assert app.check()["access_token"] == "fake-fresh"
+    assert answers[0]["token_evidence"]["failure"] == "timeout"
+    assert other.check()["access_token"] == "fake-fresh"
+    assert [request.refresh_token for request in app.outside.asked] == [OLD]
+
+
 def test_a_lease_outlives_the_exchange_it_covers() -> None:
     from mbi_reauth.probes.oauth import TOTAL_TIMEOUT
 

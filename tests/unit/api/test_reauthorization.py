@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow._shared.secrets_masker import _secrets_masker
+from fastapi.testclient import TestClient
+from paramiko import ECDSAKey  # type: ignore[import-untyped]
 from sqlalchemy import select
 
+from mbi_reauth import catalogue
+from mbi_reauth.api.datamodels import FindingReport
 from mbi_reauth.api.pages import COOKIE
-from mbi_reauth.api.services import links
-from mbi_reauth.core.reauthorization import Outcome
-from mbi_reauth.core.verdict import Cause
-from mbi_reauth.models.metadata_db import transact
+from mbi_reauth.api.services import links, requests
+from mbi_reauth.api.services.audit import Visitor
+from mbi_reauth.api.services.cases import find_case
+from mbi_reauth.core.reauthorization import Outcome, Way
+from mbi_reauth.core.verdict import Cause, Finding
+from mbi_reauth.models.metadata_db import stored_credential, transact
 from mbi_reauth.models.tables import Audit, AuthorizationRequest, Incident, Status
+from mbi_reauth.probes.credential import Credential
 from tests.app import App, Outside
-from tests.metadata_db import audited, extra_of, put_connection
+from tests.metadata_db import audited, drop_connection, extra_of, put_connection
 from tests.owners_browser import ORIGIN, Browser, path_of
 
 OLD = {"client_id": "fake-client", "client_secret": "fake-secret", "refresh_token": "fake-old-refresh"}
+BEHIND = {"conn_type": "postgres", "host": "db.example", "login": "reader", "schema": "shop"}
 RUN = {"dag_id": "extract", "run_id": "run-1", "task_id": "shop.check_authorization"}
 
 
@@ -40,6 +52,24 @@ def keyed(app: App) -> App:
     put_connection("keyed", login="reader", password="fake-old-key", host="vendor.example")
     keyed.report(Cause.CREDENTIALS_REJECTED, blocked_run=RUN)
     return keyed
+
+
+@pytest.fixture
+def tunnelled(app: App) -> App:
+    """A database whose SSH server does not admit us any more."""
+    tunnelled = app.about("behind", type="postgresql_ssh")
+    put_connection("behind", **BEHIND, extra={"ssh_conn_id": "bastion"})
+    put_connection("bastion", conn_type="ssh", host="ssh.example", login="tunnel", password="fake-old")
+    refused = Finding(cause=Cause.CREDENTIALS_REJECTED, rule="default_ssh.refused", explanation="-")
+    report = FindingReport(integration=tunnelled.integration, finding=refused)
+    tunnelled.post("findings", report.model_dump(mode="json"))
+    return tunnelled
+
+
+@pytest.fixture
+def visiting(outside: Outside) -> Browser:
+    """A browser at pages that know the catalogue's own types."""
+    return Browser(replace(outside.as_surroundings(), type_of=lambda type_id: catalogue.load(type_id).model))
 
 
 def link_of(app: App) -> str:
@@ -66,6 +96,26 @@ def requested() -> list[AuthorizationRequest]:
 def last_outcome() -> str:
     finished = [row.result for row in requested() if row.result is not None]
     return str(finished[-1]["outcome"])
+
+
+def credential_of(conn_id: str) -> Credential:
+    credential = transact(lambda session: stored_credential(session, conn_id))
+    assert credential is not None, f"there is no connection {conn_id}"
+    return credential
+
+
+def set_status(integration_id: str, **values: Any) -> None:
+    def change(session: Any) -> None:
+        for name, value in values.items():
+            setattr(session.get_one(Status, integration_id), name, value)
+
+    transact(change)
+
+
+def a_private_key() -> str:
+    written = io.StringIO()
+    ECDSAKey.generate().write_private_key(written)
+    return written.getvalue()
 
 
 def everything_stored() -> str:
@@ -347,6 +397,17 @@ def test_a_credential_that_an_engineer_changed_meanwhile_is_kept(shop: App, brow
     assert extra_of("shop") == theirs
 
 
+def test_what_an_engineer_has_just_put_in_is_not_said_to_work(shop: App, browser: Browser) -> None:
+    shop.report(Cause.AUTHORIZED)
+    ends_soon = links.for_expiry("shop", 1, now=shop.outside.moment)
+    asked = browser.consent(ends_soon)
+    shop.outside.will_trade("fake-new-access", refresh_token="fake-new-refresh")
+    shop.outside.will_find(Cause.AUTHORIZED)
+    shop.outside.meanwhile = lambda: put_connection("shop", extra={**OLD, "refresh_token": "fake-unproved"})
+    browser.come_back(code="fake-code", state=asked["state"])
+    assert last_outcome() == Outcome.REPLACED.value
+
+
 def test_a_key_is_entered_in_a_form_that_shows_no_secret(keyed: App, browser: Browser) -> None:
     begun = browser.press(link_of(keyed), "form")
     page = browser.follow(begun)
@@ -570,3 +631,157 @@ def test_a_database_that_is_away_is_told_kindly(
     page = browser.open(link_of(shop))
     assert page.status_code == 503
     assert "fake-statement" not in page.text
+
+
+def test_the_key_that_was_entered_is_the_connections_from_then_on(keyed: App, browser: Browser) -> None:
+    browser.press(link_of(keyed), "form")
+    keyed.outside.will_find(Cause.AUTHORIZED)
+    browser.post("/mbi-reauth/credential", {"login": "another", "password": "fake-new-key"})
+    assert last_outcome() == Outcome.SAVED.value
+    saved = credential_of("keyed")
+    assert (saved.login, saved.password, saved.host) == ("another", "fake-new-key", "vendor.example")
+
+
+def test_a_connection_that_was_mended_before_the_attempt_is_no_other_ones_change(
+    shop: App, browser: Browser
+) -> None:
+    mended = {**OLD, "client_secret": "fake-mended"}
+    put_connection("shop", extra=mended)
+    asked = browser.consent(link_of(shop))
+    shop.outside.will_trade("fake-new-access", refresh_token="fake-new-refresh")
+    shop.outside.will_find(Cause.AUTHORIZED)
+    browser.come_back(code="fake-code", state=asked["state"])
+    assert last_outcome() == Outcome.SAVED.value
+    assert extra_of("shop")["client_secret"] == "fake-mended"
+
+
+def test_an_attempt_ends_where_the_integration_got_another_connection(keyed: App, browser: Browser) -> None:
+    browser.press(link_of(keyed), "form")
+    put_connection("renamed", login="reader", password="fake-old-key", host="vendor.example")
+    keyed.about("keyed", conn_id="renamed").report(Cause.CREDENTIALS_REJECTED)
+    keyed.outside.will_find(Cause.AUTHORIZED)
+    browser.post("/mbi-reauth/credential", {"login": "reader", "password": "fake-new-key"})
+    assert last_outcome() == Outcome.REPLACED.value
+    assert credential_of("keyed").password == credential_of("renamed").password == "fake-old-key"
+
+
+def test_the_first_saved_credential_ends_the_freedom_of_account(keyed: App, browser: Browser) -> None:
+    set_status(
+        "keyed", proved_account="shop-north", any_account_until=keyed.outside.moment + timedelta(days=1)
+    )
+    browser.press(link_of(keyed), "form")
+    keyed.outside.will_find(Cause.AUTHORIZED)
+    browser.post("/mbi-reauth/credential", {"login": "reader", "password": "fake-new-key"})
+    assert keyed.outside.tried[0].account is None
+    status = transact(lambda session: session.get_one(Status, "keyed"))
+    assert (status.any_account_until, status.proved_account) == (None, None)
+
+
+def test_the_token_endpoints_refusal_of_the_old_grant_is_forgotten(shop: App, browser: Browser) -> None:
+    shop.outside.will_refuse()
+    assert shop.check()["token_evidence"]
+    asked = browser.consent(link_of(shop))
+    shop.outside.will_trade("fake-new-access", refresh_token=OLD["refresh_token"])
+    shop.outside.will_find(Cause.AUTHORIZED)
+    browser.come_back(code="fake-code", state=asked["state"])
+    assert last_outcome() == Outcome.SAVED.value
+    status = transact(lambda session: session.get_one(Status, "shop"))
+    assert status.token_evidence is None
+
+
+def test_a_check_asks_for_no_other_account_than_the_sweep_does(keyed: App, browser: Browser) -> None:
+    set_status("keyed", proved_account="shop-north")
+    keyed.outside.will_find(Cause.AUTHORIZED, account="shop-south")
+    browser.press(link_of(keyed), "check")
+    assert keyed.outside.tried[0].account is None
+    assert last_outcome() == Outcome.WORKS.value
+
+
+def test_a_check_of_a_credential_that_is_replaced_meanwhile_says_so(keyed: App, browser: Browser) -> None:
+    keyed.outside.will_find(Cause.AUTHORIZED)
+    keyed.outside.meanwhile = lambda: put_connection("keyed", password="fake-engineers")
+    browser.press(link_of(keyed), "check")
+    assert last_outcome() == Outcome.REPLACED.value
+    assert is_open("keyed")
+
+
+def test_a_check_without_a_connection_is_for_an_engineer(keyed: App, browser: Browser) -> None:
+    drop_connection("keyed")
+    page = browser.follow(browser.press(link_of(keyed), "check"))
+    assert page.status_code == 200
+    assert last_outcome() == Outcome.MISCONFIGURED.value
+    assert is_open("keyed")
+
+
+@pytest.mark.parametrize("outside_of_the_database", [False, True])
+def test_the_login_of_an_ssh_server_is_renewed_wherever_the_databases_is_held(
+    tunnelled: App, visiting: Browser, outside_of_the_database: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if outside_of_the_database:
+        elsewhere = "postgres://reader:fake@db.example/shop?ssh_conn_id=bastion"
+        monkeypatch.setenv("AIRFLOW_CONN_BEHIND", elsewhere)
+        drop_connection("behind")
+    visiting.press(link_of(tunnelled), "form")
+    tunnelled.outside.will_find(Cause.AUTHORIZED)
+    key = a_private_key()
+    visiting.post("/mbi-reauth/credential", {"login": "tunnel", "password": "", "private_key": key})
+    assert last_outcome() == Outcome.SAVED.value
+    bastion = credential_of("bastion")
+    assert (bastion.password, bastion.extra) == ("", {"private_key": key})
+    assert not is_open("behind")
+
+
+def test_an_ssh_servers_login_that_an_engineer_changed_meanwhile_is_kept(
+    tunnelled: App, visiting: Browser
+) -> None:
+    visiting.press(link_of(tunnelled), "form")
+    tunnelled.outside.will_find(Cause.AUTHORIZED)
+    tunnelled.outside.meanwhile = lambda: put_connection("bastion", conn_type="ssh", password="fake-other")
+    visiting.post("/mbi-reauth/credential", {"login": "tunnel", "password": "fake-new"})
+    assert last_outcome() == Outcome.REPLACED.value
+    assert credential_of("bastion").password == "fake-other"
+
+
+def test_an_attempt_is_not_gone_on_with_by_another_user(keyed: App, outside: Outside) -> None:
+    link = links.read(link_of(keyed).rpartition("/")[2], now=outside.moment)
+    assert link is not None
+    case = find_case(link, outside.as_surroundings())
+    assert case is not None
+    beginning = case.beginning(Way.FORM, locale="en")
+
+    def begun_by(user: str, secret: str | None = None) -> str:
+        who = Visitor(user=user, secret=secret)
+        return transact(lambda session: requests.begin(session, beginning, who, now=outside.moment))
+
+    first = begun_by("dana")
+    assert begun_by("dana", first) == first
+    assert begun_by("robin", first) != first
+
+
+def test_an_address_with_a_port_behind_it_fits_the_audit(keyed: App, browser: Browser) -> None:
+    long = "[2001:0db8:0000:0000:0000:0000:0000:0001]:51234-and-more"
+    browser.client = TestClient(browser.client.app, base_url=ORIGIN, client=(long, 1), follow_redirects=False)
+    assert browser.open(link_of(keyed)).status_code == 200
+    [entry] = transact(lambda session: list(session.scalars(select(Audit))))
+    assert entry.client == long[:45]
+
+
+@pytest.mark.parametrize("base_url", ["https://airflow.example:443", "https://airflow.example/below"])
+def test_a_usual_port_may_be_left_out_of_an_origin(
+    keyed: App, browser: Browser, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = path_of(link_of(keyed))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    assert browser.press(path, "form", Origin="https://airflow.example").status_code == 303
+    for other in ("http://airflow.example", "https://airflow.example:8443", "https://airflow.example:x"):
+        assert browser.press(path, "form", Origin=other).status_code == 403
+
+
+def test_a_stranger_does_not_say_what_the_logs_leave_out(shop: App, browser: Browser) -> None:
+    patterns = _secrets_masker().patterns
+    browser.come_back(code="strangers-word", state="strangers-state")
+    assert not any("strangers" in pattern for pattern in patterns)
+    asked = browser.consent(link_of(shop))
+    shop.outside.will_not_trade("invalid_grant")
+    browser.come_back(code="fakecodeofconsent", state=asked["state"])
+    assert "fakecodeofconsent" in patterns

@@ -9,6 +9,7 @@ import pytest
 from airflow import settings
 from airflow._shared.secrets_masker import mask_secret
 from airflow.models.connection import Connection
+from airflow.models.team import Team
 from airflow.utils.db_manager import BaseDBManager
 from airflow.utils.session import create_session
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -17,8 +18,10 @@ from sqlalchemy.orm import Session
 import mbi_reauth
 from mbi_reauth.models.metadata_db import (
     engine,
+    find_credential,
     fingerprint_keys,
     has_tables,
+    save_credential,
     save_extra,
     stored_credential,
     transact,
@@ -51,7 +54,10 @@ def test_airflows_connection_has_the_columns_and_ways_that_are_used() -> None:
     assert {"id", "conn_id", "conn_type", "host", "port", "schema", "login", "password", "extra"} <= columns
     assert Connection.__table__.columns["conn_id"].unique
     assert list(inspect.signature(Connection.set_extra).parameters) == ["self", "value"]
-    assert next(iter(inspect.signature(Connection.get_connection_from_secrets).parameters)) == "conn_id"
+    assert list(inspect.signature(Connection.set_password).parameters) == ["self", "value"]
+    look_up = inspect.signature(Connection.get_connection_from_secrets)
+    assert list(look_up.parameters) == ["conn_id", "team_name"]
+    assert next(iter(inspect.signature(Connection.get_team_name).parameters)) == "connection_id"
     assert next(iter(inspect.signature(mask_secret).parameters)) == "secret"
 
 
@@ -149,6 +155,37 @@ def test_saving_into_a_missing_connection_is_an_error() -> None:
     empty()
     with pytest.raises(LookupError, match="'shop'"):
         transact(lambda session: save_extra(session, "shop", {"access_token": "fake"}))
+
+
+def test_saving_a_credential_changes_the_login_and_the_password_too() -> None:
+    empty()
+    put_connection("shop", login="old", password="fake-old", host="kept.example", extra={"keep": "1"})
+    changes = {"login": "new", "password": "fake-new", "private_key": "fake-key"}
+    transact(lambda session: save_credential(session, "shop", changes))
+    credential = transact(lambda session: stored_credential(session, "shop"))
+    assert credential is not None
+    assert (credential.login, credential.password, credential.host) == ("new", "fake-new", "kept.example")
+    assert credential.extra == {"keep": "1", "private_key": "fake-key"}
+
+
+def test_saving_nothing_as_the_password_removes_it() -> None:
+    empty()
+    put_connection("bastion", login="tunnel", password="fake-old")
+    transact(lambda session: save_credential(session, "bastion", {"password": None}))
+    credential = transact(lambda session: stored_credential(session, "bastion"))
+    assert credential is not None
+    assert (credential.login, credential.password) == ("tunnel", "")
+
+
+def test_a_connection_of_a_team_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    empty()
+    transact(lambda session: session.merge(Team(name="sales")))
+    put_connection("shop", password="fake-password", team_name="sales")
+    found = find_credential("shop")
+    assert found is not None
+    assert found.in_database
+    assert found.credential.password == "fake-password"
 
 
 def test_the_tables_are_seen() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, HTTPException, Request, status
 from pydantic import Field
 
@@ -50,7 +51,7 @@ async def engineer(integration_id: str, request: Request, bearer: Bearer) -> Vis
         raise HTTPException(
             status.HTTP_404_NOT_FOUND, f"Nothing is known of an integration {integration_id!r}"
         )
-    if not people.may_change(user, conn_id):
+    if not await to_thread.run_sync(people.may_change, user, conn_id):
         raise HTTPException(status.HTTP_403_FORBIDDEN, f"You may not edit the connection {conn_id!r}")
     return Visitor(client=request.client.host if request.client else None, user=user.get_name())
 

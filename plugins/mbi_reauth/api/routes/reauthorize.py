@@ -40,7 +40,9 @@ def overview(token: str, request: Request, visitor: AVisitor, outside: Outside) 
 
 
 @router.post("/reauthorize/{token:path}")
-async def begin(token: str, values: Posted, visitor: AVisitor, outside: Outside) -> Response:
+async def begin(
+    token: str, request: Request, values: Posted, visitor: AVisitor, outside: Outside
+) -> Response:
     """Open an attempt, and send the browser to where it goes on."""
     link = _link(token, outside)
     try:
@@ -49,7 +51,7 @@ async def begin(token: str, values: Posted, visitor: AVisitor, outside: Outside)
         raise PageError(Message.REFUSED) from None
     begun = await reauthorization.begin(link, way, visitor, outside)
     if begun is None:
-        return pages.back_to(link)
+        return pages.back_to(link, request)
     if begun.address is not None:
         return pages.leaving(begun, begun.address, outside)
     return pages.on_to("credential" if way is Way.FORM else "outcome", begun.secret)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import IncidentView, Notice, RunReference
@@ -42,7 +43,7 @@ SSH_FIELDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded:
-    """What the tables say."""
+    """What the tables say; ``lost_anew``: the link is over, and by now another incident is open."""
 
     integration: Integration
     incident: IncidentView | None
@@ -51,6 +52,7 @@ class _Recorded:
     proved_account: str | None
     any_account: bool
     is_open: bool
+    lost_anew: bool
     expires_at: datetime | None
 
 
@@ -60,7 +62,8 @@ class Case:
 
     ``expected_account`` is the account that must stay the same: the registry's, else the one that was proved
     last or that the connection names, unless an engineer has allowed another. ``is_open``: there is something
-    to renew. ``stored`` and ``ssh`` are the connections of the integration and of the SSH server in front of
+    to renew by this link; ``lost_anew``: there is not, but an incident that has an email of its own.
+    ``stored`` and ``ssh`` are the connections of the integration and of the SSH server in front of
     it.
     """
 
@@ -71,6 +74,7 @@ class Case:
     credential_version: int
     expected_account: str | None
     is_open: bool
+    lost_anew: bool
     stored: Stored | None
     ssh: Stored | None = None
 
@@ -112,6 +116,11 @@ class Case:
     def fields(self) -> dict[str, ConnectionField]:
         """What the owner may change, by name."""
         return SSH_FIELDS if self.at_tunnel else self.integration_type.owner_fields()
+
+    @property
+    def in_header(self) -> bool:
+        """Whether what is secret is sent in a header of HTTP as it is."""
+        return not self.at_tunnel and self.integration_type.auth.method in ("bearer", "header")
 
     @property
     def cause(self) -> Cause | None:
@@ -173,6 +182,7 @@ def find_case(link: Link, surroundings: Surroundings) -> Case | None:
         credential_version=recorded.credential_version,
         expected_account=_expected_account(recorded, stored),
         is_open=recorded.is_open,
+        lost_anew=recorded.lost_anew,
         stored=stored,
         ssh=find_credential(ssh_conn_id) if ssh_conn_id else None,
     )
@@ -203,6 +213,10 @@ def _recorded(session: Session, *, link: Link, now: datetime) -> _Recorded | Non
     status = session.get(Status, integration_id)
     if status is None:
         return None
+    present = session.scalar(select(Incident).where(Incident.open_key == integration_id))
+    if link.about == "expiry" and is_open(status, None, link):
+        incident = present  # what was about to end is lost by now
+    going_on = is_open(status, incident, link)
     integration = Integration.model_validate(status.integration)
     still = BlockedRun.state.in_(STILL_OWED)
     return _Recorded(
@@ -212,7 +226,8 @@ def _recorded(session: Session, *, link: Link, now: datetime) -> _Recorded | Non
         credential_version=status.credential_version,
         proved_account=status.proved_account,
         any_account=status.any_account_until is not None and now < status.any_account_until,
-        is_open=is_open(status, incident, link),
+        is_open=going_on,
+        lost_anew=not going_on and present is not None,
         expires_at=status.expires_at,
     )
 

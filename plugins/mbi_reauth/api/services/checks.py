@@ -74,4 +74,4 @@ def _look(question: Question, surroundings: Surroundings) -> CheckResponse | Ref
 
 
 def _is_refreshing(question: Question, surroundings: Surroundings) -> bool:
-    return transact(partial(is_refreshing, integration_id=question.integration.id, now=surroundings.now()))
+    return transact(partial(is_refreshing, question=question, now=surroundings.now()))

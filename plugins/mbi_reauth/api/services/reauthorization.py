@@ -18,7 +18,7 @@ from mbi_reauth.api.services.credentials import present_version
 from mbi_reauth.api.services.entering import entered
 from mbi_reauth.api.services.links import Link
 from mbi_reauth.api.services.renewal import Params, Renewal, faulty_set_up, redirect_uri
-from mbi_reauth.api.services.requests import Attempt
+from mbi_reauth.api.services.requests import Attempt, Beginning
 from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.core.reauthorization import FieldFault, Outcome, Result, Way
 from mbi_reauth.core.verdict import Verdict
@@ -83,13 +83,15 @@ class Ended:
 def look_up(link: Link, visitor: Visitor, outside: Surroundings) -> Case | None:
     """Find what a link is about, for its page; that somebody looked is all that is stored.
 
+    None also where the page could only say that all is well, while by now it is lost anew.
+
     :raises NotAllowedError: they may not act on it
     """
     case = _find(link, visitor, outside)
     if case is not None:
         work = partial(audit.write, event=Event.OPENED, concerning=case.concerning, visitor=visitor)
         transact(partial(work, now=outside.now()))
-    return case
+    return None if case is not None and case.lost_anew else case
 
 
 def _find(link: Link, visitor: Visitor, outside: Surroundings) -> Case | None:
@@ -126,13 +128,19 @@ def _begin(link: Link, way: Way, visitor: Visitor, outside: Surroundings) -> Beg
 def _open(
     session: Session, *, case: Case, way: Way, locale: str, visitor: Visitor, outside: Surroundings
 ) -> str:
+    secret = _begin_request(session, case.beginning(way, locale=locale), case, visitor, outside)
+    now = outside.now()
+    audit.write(session, Event.BEGUN, case.concerning, visitor, now=now, way=way.value)
+    return secret
+
+
+def _begin_request(
+    session: Session, beginning: Beginning, case: Case, visitor: Visitor, outside: Surroundings
+) -> str:
     now = outside.now()
     # Who has changed the connection since the last check has not done so while this attempt is under way.
     version = present_version(session, case.integration, case.own_elsewhere, now=now)
-    beginning = replace(case.beginning(way, locale=locale), credential_version=version)
-    secret = requests.begin(session, beginning, visitor, now=now)
-    audit.write(session, Event.BEGUN, case.concerning, visitor, now=now, way=way.value)
-    return secret
+    return requests.begin(session, replace(beginning, credential_version=version), visitor, now=now)
 
 
 def _with_address(begun: Begun, visitor: Visitor, outside: Surroundings) -> Begun:
@@ -176,7 +184,7 @@ def submit(typed: Mapping[str, str], visitor: Visitor, outside: Surroundings) ->
     attempt, case = _attempt(visitor, outside, Way.FORM)
     if attempt.used_at is not None:
         return _ended(attempt, case, outside)
-    changes, faults = entered(case.fields, typed)
+    changes, faults = entered(case.fields, typed, in_header=case.in_header)
     if faults:
         kept = _without_secrets(case, lambda name: typed.get(name, ""))
         return Form(case=case, locale=attempt.locale, typed=kept, faults=faults, refusal=None)
@@ -190,7 +198,8 @@ def submit(typed: Mapping[str, str], visitor: Visitor, outside: Surroundings) ->
     secret = None
     if result.outcome in _FORM_AGAIN:
         again = case.beginning(Way.FORM, locale=attempt.locale, refusal=result)
-        secret = transact(partial(requests.begin, beginning=again, visitor=visitor, now=outside.now()))
+        open_again = partial(_begin_request, beginning=again, case=case, visitor=visitor, outside=outside)
+        secret = transact(open_again)
     return Ended(case=case, way=Way.FORM, locale=attempt.locale, result=result, secret=secret)
 
 
@@ -201,12 +210,13 @@ def take_back(type_id: str, params: Params, visitor: Visitor, outside: Surroundi
     :raises SessionOverError: it does not belong to an attempt of this browser
     """
     state = dict(params).get("state", "")
-    mask({"code": dict(params).get("code", ""), "state": state})
     attempt, case = _attempt(visitor, outside, Way.CONSENT)
     if not requests.is_state_of(visitor.secret or "", state):
         raise SessionOverError
     if case.integration.type != type_id:
         raise SessionOverError
+    # Not before: a stranger does not get to say what the logs leave out. By a name that Airflow heeds.
+    mask({"code_token": dict(params).get("code", "")})
     renewal = _taken_up(visitor.secret, case, visitor, outside)
     if renewal is None:
         return _ended(attempt, case, outside)

@@ -16,8 +16,8 @@ from mbi_reauth import settings
 from mbi_reauth.api.datamodels import CheckResponse, FindingReport
 from mbi_reauth.api.services import audit, findings, requests
 from mbi_reauth.api.services.audit import Event, Visitor
-from mbi_reauth.api.services.cases import Case, is_open, tunnel_fingerprint
-from mbi_reauth.api.services.credentials import present_credential, take_turn
+from mbi_reauth.api.services.cases import Case, tunnel_fingerprint
+from mbi_reauth.api.services.credentials import known_of, present_credential, take_turn
 from mbi_reauth.api.services.entering import with_changes
 from mbi_reauth.api.services.grant import saved_values
 from mbi_reauth.api.services.requests import Attempt
@@ -29,7 +29,7 @@ from mbi_reauth.core.redact import redact
 from mbi_reauth.core.standing import stamped
 from mbi_reauth.core.verdict import Finding
 from mbi_reauth.models.metadata_db import mask, save_credential, stored_credential, transact
-from mbi_reauth.models.tables import Incident, Status
+from mbi_reauth.models.tables import Status
 from mbi_reauth.probes.consent import (
     Callback,
     CodeRequest,
@@ -180,7 +180,7 @@ class Renewal:
     def _too_little(self, token: TokenResponse) -> Result | None:
         oauth, stored = self.case.integration_type.oauth, self.case.stored
         wanted = wanted_scopes(self.case.integration_type, stored.credential) if stored is not None else ()
-        if missing := missing_scopes(wanted, token.scope):
+        if missing := missing_scopes(wanted, token.scope, lasting=token.refresh_token is not None):
             return Result(outcome=Outcome.SCOPES_MISSING, missing=missing)
         if oauth is not None and oauth.refresh != "none" and token.refresh_token is None:
             return Result(outcome=Outcome.NO_LASTING_GRANT)
@@ -195,6 +195,9 @@ class Renewal:
         self, session: Session, *, result: Result, changes: Mapping[str, object]
     ) -> tuple[Result, bool]:
         """Store it; say also whether there may be runs to resume now."""
+        if (ended := requests.ended(session, self.attempt)) is not None:
+            # This was committed already, and only the database's answer to that was lost.
+            return ended, ended.outcome is Outcome.SAVED
         is_due = False
         if result.outcome is Outcome.SAVED:
             result, is_due = self._save(session, result, changes)
@@ -211,7 +214,8 @@ class Renewal:
         elsewhere = self.case.own_elsewhere
         before = present_credential(session, status, elsewhere, now=now)
         if before is None or not self._is_as_it_was(session, status):
-            works = not is_open(status, session.get(Incident, self.case.link.id), self.case.link)
+            known = known_of(status).present_finding if before is not None else None
+            works = known is not None and known.proves
             return Result(outcome=Outcome.WORKS if works else Outcome.REPLACED), False
         texts = {name: None if value is None else str(value) for name, value in changes.items()}
         save_credential(session, self.attempt.conn_id, texts)

@@ -164,6 +164,12 @@ def finish(session: Session, attempt: Attempt, result: Result, *, now: datetime)
     changed(session, unfinished.values(result=result.model_dump(mode="json"), finished_at=now))
 
 
+def ended(session: Session, attempt: Attempt) -> Result | None:
+    """Return how it has ended; None while it goes on."""
+    row = session.get(AuthorizationRequest, attempt.id, populate_existing=True)
+    return Result.model_validate(row.result) if row is not None and row.result is not None else None
+
+
 def state_of(secret: str) -> str:
     """Derive the ``state`` of RFC 6749 section 4.1.1: 256 bits that only this browser's secret gives."""
     return _derived(secret.encode(), "state")

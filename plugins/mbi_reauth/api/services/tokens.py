@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import CheckResponse
@@ -70,11 +70,12 @@ def look(session: Session, question: Question, *, now: datetime) -> CheckRespons
     except MisconfiguredError as error:
         return _refused(response, set_up_fault(str(error)))
     granted = Refreshing(request=request, response=response, granted_at=now)
-    return granted if question.elsewhere is not None else _take_lease(status, granted)
+    return granted if question.elsewhere is not None else _take_lease(session, status, granted)
 
 
-def _take_lease(status: Status, granted: Refreshing) -> Refreshing | Waiting:
-    if status.refresh_lease is not None and _since(status.refresh_lease_expires_at, granted.granted_at):
+def _take_lease(session: Session, status: Status, granted: Refreshing) -> Refreshing | Waiting:
+    # The connection's row is locked: of two integrations that share it, the second sees the first's lease.
+    if _is_leased(session, Status.conn_id == status.conn_id, granted.granted_at):
         return unanswered(granted.response)
     status.refresh_lease = str(uuid.uuid4())
     status.refresh_lease_expires_at = granted.granted_at + LEASE
@@ -87,14 +88,20 @@ def unanswered(response: CheckResponse) -> Waiting:
     return Waiting(_refused(response, silence))
 
 
-def is_refreshing(session: Session, integration_id: str, *, now: datetime) -> bool:
-    """Say whether somebody is asking still; only reads, so that waiting costs others nothing."""
-    expires_at = session.scalar(
-        select(Status.refresh_lease_expires_at).where(
-            Status.integration_id == integration_id, Status.refresh_lease.is_not(None)
-        )
-    )
-    return _since(expires_at, now)
+def is_refreshing(session: Session, question: Question, *, now: datetime) -> bool:
+    """Say whether somebody is asking still; only reads, so that waiting costs others nothing.
+
+    A refresh is the business of all integrations that share the connection, a turn to probe of one.
+    """
+    integration = question.integration
+    if question.integration_type.oauth is None:
+        return _is_leased(session, Status.integration_id == integration.id, now)
+    return _is_leased(session, Status.conn_id == integration.conn_id, now)
+
+
+def _is_leased(session: Session, which: ColumnElement[bool], now: datetime) -> bool:
+    ends = select(Status.refresh_lease_expires_at).where(which, Status.refresh_lease.is_not(None))
+    return any(_since(expires_at, now) for expires_at in session.scalars(ends))
 
 
 def refresh_and_save(
