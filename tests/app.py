@@ -83,6 +83,7 @@ class Outside:
     tried: list[Candidate] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     recovered: int = 0
+    patience: float = 20
 
     def now(self) -> datetime:
         return self.moment
@@ -154,6 +155,7 @@ class Outside:
             verify=self.verify,
             classify=self.classify,
             recovered=self.note_recovery,
+            patience=self.patience,
         )
 
 

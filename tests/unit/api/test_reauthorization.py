@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -785,3 +786,27 @@ def test_a_stranger_does_not_say_what_the_logs_leave_out(shop: App, browser: Bro
     shop.outside.will_not_trade("invalid_grant")
     browser.come_back(code="fakecodeofconsent", state=asked["state"])
     assert "fakecodeofconsent" in patterns
+
+
+@pytest.mark.parametrize("way", ["form", "check"])
+def test_who_waits_long_is_shown_that_it_goes_on(keyed: App, outside: Outside, way: str) -> None:
+    outside.patience = 0.05
+    outside.will_find(Cause.AUTHORIZED)
+    answered = threading.Event()
+    outside.meanwhile = lambda: assert_true(answered.wait(30))
+    browser = Browser(outside.as_surroundings())
+    with browser.client:  # one event loop, in which what goes on goes on
+        response = browser.press(link_of(keyed), way)
+        if way == "form":
+            response = browser.post("/mbi-reauth/credential", {"login": "reader", "password": "fake-new-key"})
+        pending = browser.follow(response)
+        assert 'http-equiv="refresh"' in pending.text
+        assert is_open("keyed")
+        answered.set()
+        while 'http-equiv="refresh"' in browser.get("/outcome").text:
+            pass
+    assert not is_open("keyed")
+
+
+def assert_true(value: bool) -> None:
+    assert value

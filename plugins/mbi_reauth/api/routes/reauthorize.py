@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from mbi_reauth.api import pages
 from mbi_reauth.api.dependencies import Outside
+from mbi_reauth.api.patience import within
 from mbi_reauth.api.services import links, reauthorization
 from mbi_reauth.api.services.links import Link
 from mbi_reauth.api.services.reauthorization import VERIFYING, Ended, Form
@@ -49,11 +50,13 @@ async def begin(
         way = Way(values.get("way", ""))
     except ValueError:
         raise PageError(Message.REFUSED) from None
-    begun = await reauthorization.begin(link, way, visitor, outside)
+    begun = await to_thread.run_sync(reauthorization.begin, link, way, visitor, outside)
     if begun is None:
         return pages.back_to(link, request)
     if begun.address is not None:
         return pages.leaving(begun, begun.address, outside)
+    if way is Way.CHECK:
+        await within(outside.patience, reauthorization.check(begun, visitor, outside))
     return pages.on_to("credential" if way is Way.FORM else "outcome", begun.secret)
 
 
@@ -66,8 +69,9 @@ def form(visitor: AVisitor, outside: Outside) -> Response:
 @router.post("/credential")
 async def submit(values: Posted, visitor: AVisitor, outside: Outside) -> Response:
     """Verify what was entered, and save it if it is accepted."""
-    work = partial(reauthorization.submit, values, visitor, outside)
-    return _form_or_outcome(await to_thread.run_sync(work, limiter=VERIFYING), outside)
+    work = to_thread.run_sync(reauthorization.submit, values, visitor, outside, limiter=VERIFYING)
+    shown = await within(outside.patience, work)
+    return _form_or_outcome(shown, outside) if shown is not None else pages.on_to("outcome")
 
 
 @router.get("/oauth/{type_id}/callback")
@@ -75,7 +79,7 @@ async def callback(type_id: str, request: Request, visitor: AVisitor, outside: O
     """Take the authorization server's answer (RFC 6749 section 4.1.2)."""
     params = request.query_params.multi_items()
     work = partial(reauthorization.take_back, type_id, params, visitor, outside)
-    await to_thread.run_sync(work, limiter=VERIFYING)
+    await within(outside.patience, to_thread.run_sync(work, limiter=VERIFYING))
     return pages.on_to("outcome")
 
 

@@ -101,19 +101,12 @@ def _find(link: Link, visitor: Visitor, outside: Surroundings) -> Case | None:
     return case
 
 
-async def begin(link: Link, way: Way, visitor: Visitor, outside: Surroundings) -> Begun | None:
+def begin(link: Link, way: Way, visitor: Visitor, outside: Surroundings) -> Begun | None:
     """Open an attempt; None where there is nothing to renew any more.
 
     :raises NotOfferedError: the page offers no such way now
     :raises NotAllowedError: the visitor may not act on it
     """
-    begun = await to_thread.run_sync(_begin, link, way, visitor, outside)
-    if begun is not None and way is Way.CHECK:
-        await _check(begun, visitor, outside)
-    return begun
-
-
-def _begin(link: Link, way: Way, visitor: Visitor, outside: Surroundings) -> Begun | None:
     case = _find(link, visitor, outside)
     if case is None or not case.is_open:
         return None
@@ -263,7 +256,7 @@ def _without_secrets(case: Case, value_of: Callable[[str], str]) -> dict[str, st
     return {name: value_of(name) for name, field in case.fields.items() if not field.secret}
 
 
-async def _check(begun: Begun, visitor: Visitor, outside: Surroundings) -> None:
+async def check(begun: Begun, visitor: Visitor, outside: Surroundings) -> None:
     """Check the present credential, which may have been put right where we do not see it."""
     renewal = await to_thread.run_sync(_taken_up, begun.secret, begun.case, visitor, outside)
     if renewal is None:

@@ -27,7 +27,7 @@ from mbi_reauth.models.metadata_db import fingerprint_keys
 from mbi_reauth.models.tables import AuthorizationRequest
 
 LIFETIME = timedelta(minutes=15)
-ENDS_WITHIN = timedelta(minutes=3)
+ENDS_WITHIN = timedelta(minutes=5)
 """An attempt that was taken up longer ago and has no result was interrupted."""
 KEPT = timedelta(days=1)
 """How long after its end an attempt's row stays; what it was about is in the audit."""

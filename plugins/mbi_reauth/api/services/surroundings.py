@@ -77,7 +77,8 @@ class Surroundings:
 
     ``recovered`` is called when there may be runs to resume. ``type_of`` and ``classify`` raise
     MisconfiguredError for a type that the catalogue does not have, or has with faults. ``exchange`` trades an
-    authorization code for tokens; ``verify`` tries a credential out, which may take most of a minute.
+    authorization code for tokens; ``verify`` tries a credential out, which may take most of a minute, and
+    ``patience`` is for how many seconds a browser waits for that before it is shown that it goes on.
     """
 
     now: Callable[[], datetime] = _utc_now
@@ -89,3 +90,4 @@ class Surroundings:
     type_of: Callable[[str], IntegrationType] = _type_of
     mailing: Callable[[], Mailing] = mailing
     recovered: Callable[[], None] = _nobody_waits
+    patience: float = 20.0
