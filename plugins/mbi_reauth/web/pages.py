@@ -96,6 +96,8 @@ def credential_form(view: CredentialForm) -> str:
     refusal = view.refusal
     values = {
         "heading": told.words.gettext(ENTERING[kind].heading) % told.names,
+        # Above the user name of a database it would be taken for that.
+        "account": None if told.section.is_database else told.account,
         "action": view.action,
         "fields": fields,
         "faulty": [field for field in fields if field["fault"]],

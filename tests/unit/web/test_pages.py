@@ -90,8 +90,8 @@ def test_the_account_that_was_proved_last_is_named_where_the_registry_names_none
     assert "Account to use" not in page("overview_key").text
 
 
-def test_the_account_is_the_databases_and_not_the_ssh_servers() -> None:
-    assert "Account to use shop" in page("form_login").text
+def test_no_account_stands_above_the_user_name_of_a_database_or_an_ssh_server() -> None:
+    assert "Account to use" not in page("form_login").text
     assert "Account to use" not in page("form_tunnel").text
     assert "Account to use" not in page("overview_tunnel").text
 
