@@ -27,7 +27,7 @@ OUTBOX: dict[str, Any] = {
 }
 
 
-@task
+@task(retries=1, retry_delay=timedelta(seconds=30))
 def plan() -> list[list[str]]:
     """Deal the integrations out; one check_shard for each list. Fails where the registry has faults."""
     from mbi_reauth import sweep

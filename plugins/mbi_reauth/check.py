@@ -207,11 +207,25 @@ class Checker:
         except (MisconfiguredError, catalogue.CatalogueError) as error:
             finding = misconfigured(str(error))
         except ConnectionNotFoundError as error:
-            asked = self.api is None or prepared is not None
-            finding = unread(integration, str(error), last, asked=asked)
+            missing = await self._is_missing(integration, str(error))
+            finding = unread(integration, str(error), last, asked=missing)
         finding = stamped(finding, began, last, integration)
         turn = prepared.turn if prepared else None
         return _Judged(finding, version, credential=credential, last=last, turn=turn)
+
+    async def _is_missing(self, integration: Integration, conn_id: str) -> bool:
+        """Whether there is no such connection: an API server that is away looks the same to Airflow 3.3.2."""
+        if self.api is None:
+            return True
+        if await self._prepare(CheckRequest(integration=integration)) is None:
+            return False
+        try:
+            await self.connections.get(conn_id)
+        except ConnectionNotFoundError:
+            return True
+        except MisconfiguredError:
+            return False
+        return False
 
     def _standing(
         self, model: IntegrationType, prepared: CheckResponse | None, max_age: float, at: datetime

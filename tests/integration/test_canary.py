@@ -333,7 +333,12 @@ def test_a_login_of_an_ssh_server_leaves_no_secret_behind(
     with serving(lambda connection, _: connection.sendall(b"SSH-1.0-nobody\r\n")) as server:
         database = {"conn_type": "postgres", "host": "db.example", "login": "reader", "schema": "shop"}
         put_connection("behind", **database, password="fake-canary-db-Ws4", extra={"ssh_conn_id": "bastion"})
-        bastion = {"conn_type": "ssh", "host": "127.0.0.1", "port": server.port, "login": "tunnel"}
+        bastion: dict[str, Any] = {
+            "conn_type": "ssh",
+            "host": "127.0.0.1",
+            "port": server.port,
+            "login": "tunnel",
+        }
         put_connection("bastion", **bastion, password=SSH_PASSWORD)
         link = lost({"id": "behind", "type": "postgresql_ssh"}, "default_ssh.refused", outside)
         browser = Watched(outside, traces)

@@ -295,11 +295,57 @@ def test_a_credential_changes_only_by_what_was_verified_and_whoever_may() -> Non
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=MANY or 25,
-            stateful_step_count=40,
+            max_examples=MANY or 12,
+            stateful_step_count=25,
             deadline=None,
             derandomize=not MANY,
             phases=tuple(Phase) if MANY else (Phase.generate,),
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture
+def history(_pages: None) -> Histories:
+    """A history that has just begun, to be told by hand."""
+    history = Histories()
+    empty()
+    history.world.begin(history.browsers, proved=True)
+    return history
+
+
+@pytest.mark.parametrize("commits", range(1, 9))
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("of_database", [False, True])
+def test_a_fault_at_any_commit_leaves_all_of_it_or_nothing(
+    history: Histories, commits: int, after: bool, of_database: bool
+) -> None:
+    pointer, world = history.newest(SHOP), history.world
+    history.step(lambda: world.presses(0, pointer, "consent"))
+    crash = Crash(commits, after, of_database)
+    history.step(lambda: world.sends_back(world.attempts[-1], "right", "all"), crash)
+
+
+def test_what_an_engineer_changed_before_the_second_try_is_not_in_its_way(history: Histories) -> None:
+    pointer, world = history.newest(KEYED), history.world
+    history.step(lambda: world.presses(0, pointer, "form"))
+    history.elsewhere("edit", KEYED, 0)
+    history.step(lambda: world.submits(0, "token_refused"))
+    history.step(lambda: world.submits(0, "all"))
+    assert open_incidents() == {}
+
+
+@pytest.mark.parametrize("middle", ["", "edit", "check", "twice", "delete"])
+@pytest.mark.parametrize(
+    ("how", "plan"),
+    [
+        *(("right", plan) for plan in OF_PLAN),
+        *((how, "all") for how in (*DISHONEST, *OF_ERROR)),
+    ],
+)
+def test_each_answer_ends_as_it_must(history: Histories, how: str, plan: str, middle: str) -> None:
+    pointer, world = history.newest(SHOP), history.world
+    history.step(lambda: world.presses(0, pointer, "consent"))
+    history.middle(middle, "exchange", 0)
+    history.step(lambda: world.sends_back(world.attempts[-1], how, plan))
+    history.step(lambda: world.sends_back(world.attempts[-1], "replayed", plan))

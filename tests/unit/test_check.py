@@ -17,6 +17,7 @@ from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
 from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import Cause, Finding, Verdict
 from mbi_reauth.hooks.api import ApiRefusedError, ApiUnavailableError
+from mbi_reauth.hooks.connections import ConnectionNotFoundError
 from mbi_reauth.probes.credential import Credential, MisconfiguredError
 from mbi_reauth.probes.integration import Subject
 from tests.checking import (
@@ -295,6 +296,23 @@ def test_a_missing_connection_is_for_the_engineer(
 
 def test_a_connection_that_cannot_be_read_while_the_app_is_down_is_nobodys_fault() -> None:
     scene = Scene(api=FakeApi(DOWN), connections=FakeConnections({}))
+    assert scene.check().finding.verdict is Verdict.INDETERMINATE
+
+
+def test_a_connection_that_an_app_that_died_meanwhile_did_not_give_is_nobodys_fault() -> None:
+    scene = Scene(api=FakeApi(prepared(), DOWN), connections=FakeConnections({}))
+    assert scene.check().finding.verdict is Verdict.INDETERMINATE
+
+
+def test_a_connection_that_is_there_again_is_not_missing() -> None:
+    class Restarting(FakeConnections):
+        async def get(self, conn_id: str) -> Credential:
+            if not self.asked:
+                self.asked.append(conn_id)
+                raise ConnectionNotFoundError(conn_id)
+            return await super().get(conn_id)
+
+    scene = Scene(connections=Restarting({"shop_conn": [OLD]}))
     assert scene.check().finding.verdict is Verdict.INDETERMINATE
 
 

@@ -31,6 +31,8 @@ from mbi_reauth.probes.credential import Credential, MisconfiguredError
 
 T = TypeVar("T")
 
+_CHANGING = frozenset({"access_token", "refresh_token"})
+
 _CONTENTION = frozenset({"40001", "40P01", "55P03", 1205, 1213})
 """PostgreSQL: serialization, deadlock, lock not available. MySQL: lock wait timeout, deadlock."""
 
@@ -160,11 +162,6 @@ def fingerprint_keys() -> list[str]:
     return [key for key in fernet_keys if key] or [conf.get("api", "secret_key")]
 
 
-def mask(secrets: Mapping[str, Any]) -> None:
-    """Keep values out of the logs; Airflow knows by their names which are secret, as all tokens are."""
-    mask_secret(dict(secrets))
-
-
 def _lock_row(session: Session, conn_id: str) -> Connection | None:
     query = select(Connection).where(Connection.conn_id == conn_id)
     return session.scalar(query.with_for_update().execution_options(populate_existing=True))
@@ -184,7 +181,9 @@ def _credential_of(connection: Connection) -> Credential:
         raise MisconfiguredError(
             f"The extra of the Airflow connection {connection.conn_id!r} is not a JSON object; edit it"
         ) from error
-    mask(credential.extra)
+    # Airflow knows by their names which are secret. Not what changes every hour: its masker never forgets,
+    # and looks in every log line for all that it has ever been told (3.3.2).
+    mask_secret({name: value for name, value in credential.extra.items() if name not in _CHANGING})
     return credential
 
 

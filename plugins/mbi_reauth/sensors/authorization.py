@@ -34,6 +34,7 @@ from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding
 from mbi_reauth.lookup import integrations_of
 
+RETRY_DELAY = timedelta(seconds=15)
 TRIGGER = "mbi_reauth.triggers.authorization.AuthorizationTrigger"
 
 
@@ -64,6 +65,9 @@ class AuthorizationSensor(BaseSensorOperator):
         start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
+        # For what is no decision, such as a worker that dies, or an API server that takes no XCom.
+        kwargs.setdefault("retries", 2)
+        kwargs.setdefault("retry_delay", RETRY_DELAY)
         super().__init__(**kwargs)
         self.policy = (policy or GatePolicy(on_blocked="wait")).model_dump()
         dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]

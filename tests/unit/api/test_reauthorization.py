@@ -778,14 +778,18 @@ def test_a_usual_port_may_be_left_out_of_an_origin(
         assert browser.press(path, "form", Origin=other).status_code == 403
 
 
-def test_a_stranger_does_not_say_what_the_logs_leave_out(shop: App, browser: Browser) -> None:
+def test_nobody_makes_airflows_masker_grow(shop: App, keyed: App, browser: Browser) -> None:
     patterns = _secrets_masker().patterns
+    before = set(patterns)
     browser.come_back(code="strangers-word", state="strangers-state")
-    assert not any("strangers" in pattern for pattern in patterns)
     asked = browser.consent(link_of(shop))
-    shop.outside.will_not_trade("invalid_grant")
+    shop.outside.will_trade("fake-new-access", refresh_token="fake-new-refresh")
+    shop.outside.will_find(Cause.AUTHORIZED)
     browser.come_back(code="fakecodeofconsent", state=asked["state"])
-    assert "fakecodeofconsent" in patterns
+    browser.press(link_of(keyed), "form")
+    keyed.outside.will_find(Cause.CREDENTIALS_REJECTED)
+    browser.post("/mbi-reauth/credential", {"login": "reader", "password": "fake-typed-key"})
+    assert not {each for each in set(patterns) - before if "fake" in each or "strangers" in each}
 
 
 @pytest.mark.parametrize("way", ["form", "check"])

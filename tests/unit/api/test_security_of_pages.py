@@ -114,7 +114,7 @@ class TestLinks:
     def test_no_other_method_does_anything(self, shop: App, browser: Browser, method: str) -> None:
         for path in (path_of(link_of(shop)), "/mbi-reauth/credential", "/mbi-reauth/oauth/rotating/callback"):
             assert browser.client.request(method, path, headers={"Origin": ORIGIN}).status_code == 405
-        assert audited() == attempts() == []
+        assert (audited(), attempts()) == ([], [])
 
 
 class TestAddresses:

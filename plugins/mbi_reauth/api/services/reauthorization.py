@@ -22,7 +22,7 @@ from mbi_reauth.api.services.requests import Attempt, Beginning
 from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.core.reauthorization import FieldFault, Outcome, Result, Way
 from mbi_reauth.core.verdict import Verdict
-from mbi_reauth.models.metadata_db import mask, transact
+from mbi_reauth.models.metadata_db import transact
 from mbi_reauth.probes.consent import authorization_url
 from mbi_reauth.probes.credential import MisconfiguredError
 
@@ -181,7 +181,6 @@ def submit(typed: Mapping[str, str], visitor: Visitor, outside: Surroundings) ->
     if faults:
         kept = _without_secrets(case, lambda name: typed.get(name, ""))
         return Form(case=case, locale=attempt.locale, typed=kept, faults=faults, refusal=None)
-    mask({name: value for name, value in changes.items() if value and case.fields[name].secret})
     renewal = _taken_up(visitor.secret, case, visitor, outside)
     if renewal is None:
         return _ended(attempt, case, outside)
@@ -208,8 +207,6 @@ def take_back(type_id: str, params: Params, visitor: Visitor, outside: Surroundi
         raise SessionOverError
     if case.integration.type != type_id:
         raise SessionOverError
-    # Not before: a stranger does not get to say what the logs leave out. By a name that Airflow heeds.
-    mask({"code_token": dict(params).get("code", "")})
     renewal = _taken_up(visitor.secret, case, visitor, outside)
     if renewal is None:
         return _ended(attempt, case, outside)

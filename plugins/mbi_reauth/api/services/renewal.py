@@ -28,7 +28,7 @@ from mbi_reauth.core.reauthorization import Outcome, Result, missing_scopes, ver
 from mbi_reauth.core.redact import redact
 from mbi_reauth.core.standing import stamped
 from mbi_reauth.core.verdict import Finding
-from mbi_reauth.models.metadata_db import mask, save_credential, stored_credential, transact
+from mbi_reauth.models.metadata_db import save_credential, stored_credential, transact
 from mbi_reauth.models.tables import Status
 from mbi_reauth.probes.consent import (
     Callback,
@@ -157,7 +157,6 @@ class Renewal:
             raise MisconfiguredError(f"{error}; see connection {self.case.integration.conn_id!r}") from error
         if token is None:
             return self._not_exchanged(evidence)
-        mask({"access_token": token.access_token, "refresh_token": token.refresh_token})
         return self._too_little(token) or token
 
     def _code_request(self, code: str) -> CodeRequest:

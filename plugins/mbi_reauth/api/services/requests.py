@@ -99,6 +99,8 @@ def begin(session: Session, beginning: Beginning, visitor: Visitor, *, now: date
     session.execute(delete(AuthorizationRequest).where(AuthorizationRequest.expires_at < now - KEPT))
     known = find(session, visitor.secret)
     if known is not None and known.actor == visitor.user and known.goes_on_with(beginning, now=now):
+        its = update(AuthorizationRequest).where(AuthorizationRequest.id == known.id)
+        changed(session, its.values(expires_at=now + LIFETIME))
         return visitor.secret or ""
     secret = secrets.token_urlsafe(32)
     session.add(

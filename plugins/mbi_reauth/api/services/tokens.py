@@ -26,7 +26,7 @@ from mbi_reauth.api.services.grant import Question, refresh_request, saved_value
 from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.api.services.turns import Waiting, take_turn_to_probe
 from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
-from mbi_reauth.models.metadata_db import mask, save_extra, transact
+from mbi_reauth.models.metadata_db import save_extra, transact
 from mbi_reauth.models.tables import Status
 from mbi_reauth.probes.credential import MisconfiguredError
 from mbi_reauth.probes.oauth import (
@@ -114,8 +114,6 @@ def refresh_and_save(
         evidence, token = surroundings.refresh(refreshing.request)
     except InvalidTokenUrlError as error:
         evidence, token = set_up_fault(f"{error}; see connection {question.integration.conn_id!r}"), None
-    if token is not None:
-        mask({"access_token": token.access_token, "refresh_token": token.refresh_token})
     if refreshing.lease is None:
         return _answer(refreshing.response, evidence, token)
     settle = partial(_settle, question=question, refreshing=refreshing, evidence=evidence, token=token)

@@ -14,7 +14,6 @@ from uuid import UUID
 from mbi_reauth.core.standing import stamped, unknown
 from mbi_reauth.core.verdict import Finding
 from mbi_reauth.models.connection_tests import AirflowConnectionTests, Progress
-from mbi_reauth.models.metadata_db import mask
 from mbi_reauth.probes.candidate import Candidate, as_extra, finding_in, try_out, utc_now
 
 __all__ = ["Candidate", "Waiting", "verify"]
@@ -134,7 +133,6 @@ def verify(
     """
     began = now()
     try:
-        _mask(candidate)
         verification = _Verification(
             candidate=candidate, tests=tests or AirflowConnectionTests(), waiting=waiting, now=now, here=here
         )
@@ -143,13 +141,6 @@ def verify(
         _log_fault(candidate, "A fault of its own ended the verification of")
         finding = unknown("fault", "The verification itself failed; the log has the reason.")
     return stamped(finding, began, None, candidate.integration)
-
-
-def _mask(candidate: Candidate) -> None:
-    for credential in (candidate.credential, candidate.ssh):
-        if credential is not None:
-            mask({**credential.extra, "password": credential.password})
-    mask({"access_token": candidate.access_token})
 
 
 def _log_fault(candidate: Candidate, what: str) -> None:
