@@ -21,7 +21,7 @@ from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
 from mbi_reauth.probes.credential import WEB_SCHEMES, MisconfiguredError
 from mbi_reauth.probes.secret_values import SecretValues, hidden_from_logs
 from mbi_reauth.probes.template import Templates
-from mbi_reauth.probes.transport import failure_of
+from mbi_reauth.probes.transport import failure_of, text_of
 
 MAX_BODY = 256 * 1024
 MAX_HEADERS = 64
@@ -179,21 +179,13 @@ async def _body(response: httpx.Response) -> str:
         try:
             content += inflate.decompress(chunk, room) if inflate else chunk[:room]
         except zlib.error:
-            return _decoded(response, content) + CUT
+            return text_of(response, content) + CUT
         if received > MAX_BODY or len(content) > MAX_BODY:
-            return _decoded(response, content[:MAX_BODY]) + CUT
-    return _decoded(response, content)
+            return text_of(response, content[:MAX_BODY]) + CUT
+    return text_of(response, content)
 
 
 def _inflate_of(response: httpx.Response) -> zlib._Decompress | None:
     if response.headers.get("content-encoding", "").strip().lower() not in _COMPRESSED:
         return None
     return zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, as the data's own header says
-
-
-def _decoded(response: httpx.Response, content: bytes | bytearray) -> str:
-    charset = response.charset_encoding or "utf-8"
-    try:
-        return content.decode(charset, errors="replace")
-    except LookupError:
-        return content.decode("utf-8", errors="replace")

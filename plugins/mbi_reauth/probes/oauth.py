@@ -15,7 +15,7 @@ import httpx
 
 from mbi_reauth.core.evidence import Endpoint, Evidence, TransportFailure
 from mbi_reauth.probes.secret_values import HIDDEN, SecretValues
-from mbi_reauth.probes.transport import failure_of
+from mbi_reauth.probes.transport import failure_of, text_of
 
 TIMEOUT = 10.0
 """Seconds to connect, and between two pieces of the answer."""
@@ -122,7 +122,7 @@ def ask(
             return Evidence(endpoint=Endpoint.TOKEN, failure=failure_of(error)), None
     if body is None:
         return Evidence(endpoint=Endpoint.TOKEN, failure=TransportFailure.TIMEOUT), None
-    return _judged(request, response, body.decode(response.encoding or "utf-8", errors="replace"))
+    return _judged(request, response, text_of(response, body))
 
 
 def set_up_fault(description: str) -> Evidence:

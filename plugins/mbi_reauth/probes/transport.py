@@ -1,4 +1,4 @@
-"""What a failed HTTP exchange was, in the words of evidence: no answer, so nothing about the credential."""
+"""What an HTTP exchange gave: its text, or what failed, in the words of evidence."""
 
 from __future__ import annotations
 
@@ -29,8 +29,20 @@ _BY_REASON: tuple[tuple[type[BaseException], TransportFailure], ...] = (
 )
 
 
+def text_of(response: httpx.Response, content: bytes | bytearray) -> str:
+    """Decode a body by the charset that the answer names, if that is one of text."""
+    charset = response.charset_encoding or "utf-8"
+    try:
+        return content.decode(charset, errors="replace")
+    except LookupError:
+        return content.decode("utf-8", errors="replace")
+
+
 def failure_of(exc: httpx.HTTPError) -> TransportFailure:
-    """Name the failure: by the socket's or TLS's own error where there is one, else by httpx's class."""
+    """Name a failure, which says nothing about the credential.
+
+    By the socket's or TLS's own error where there is one, else by httpx's class.
+    """
     found = list(reasons(exc))
     for reason_class, failure in _BY_REASON:
         if any(isinstance(reason, reason_class) for reason in found):

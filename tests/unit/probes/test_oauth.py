@@ -191,3 +191,12 @@ def test_a_fault_of_the_set_up_looks_like_an_invalid_request() -> None:
     evidence = set_up_fault("there is no connection")
     assert evidence.status_code == 400
     assert evidence.body["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("charset", ["base64", "no-such-charset", "utf-16"])
+def test_whatever_charset_an_answer_names_it_is_read(charset: str) -> None:
+    content = '{"error": "invalid_grant"}'.encode("utf-16" if charset == "utf-16" else "ascii")
+    headers = {"content-type": f"application/json; charset={charset}"}
+    evidence, token = ask(answer(400, content=content, headers=headers))
+    assert token is None
+    assert evidence.body == {"error": "invalid_grant"}
