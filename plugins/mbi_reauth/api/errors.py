@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request, status
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -37,6 +38,13 @@ async def _database_busy(request: Request, exc: Exception) -> JSONResponse:
     return JSONResponse({"detail": detail}, 503, {"Retry-After": "5"})
 
 
+async def _invalid(_: Request, exc: Exception) -> JSONResponse:
+    """Say what is wrong with a request, without what was sent, which may be secret or no JSON (NaN)."""
+    faults = exc.errors() if isinstance(exc, RequestValidationError) else ()
+    detail = [{name: fault[name] for name in ("loc", "msg", "type")} for fault in faults]
+    return JSONResponse({"detail": detail}, status.HTTP_422_UNPROCESSABLE_CONTENT)
+
+
 def _tables_are_missing() -> bool:
     try:
         return not has_tables()
@@ -46,6 +54,7 @@ def _tables_are_missing() -> bool:
 
 HANDLERS: dict[int | type[Exception], Handler] = {
     LeaseLostError: _answer(status.HTTP_409_CONFLICT),
+    RequestValidationError: _invalid,
     MisconfiguredError: _answer(status.HTTP_422_UNPROCESSABLE_CONTENT),
     SQLAlchemyError: _database_busy,
 }

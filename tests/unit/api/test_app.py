@@ -95,3 +95,11 @@ def test_the_refusal_does_not_repeat_the_key(client: TestClient) -> None:
 @pytest.mark.parametrize("path", ["checks", "findings", "notifications/claim", "notifications/settle"])
 def test_an_unknown_field_is_refused(client: TestClient, path: str) -> None:
     assert client.post(f"/api/{path}", json={"surprise": 1}).status_code == 422
+
+
+def test_a_refused_request_is_not_repeated(client: TestClient) -> None:
+    body = '{"refused_token": ["fake-secret"], "max_age": NaN}'
+    answer = client.post("/api/checks", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert "fake-secret" not in answer.text
+    assert "refused_token" in answer.text
