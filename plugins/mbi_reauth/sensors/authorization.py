@@ -34,6 +34,7 @@ from mbi_reauth.core.integration import Integration
 from mbi_reauth.core.verdict import CONFIRM_AFTER, Finding
 from mbi_reauth.lookup import integrations_of
 
+RETRIES = 2
 RETRY_DELAY = timedelta(seconds=15)
 TRIGGER = "mbi_reauth.triggers.authorization.AuthorizationTrigger"
 
@@ -66,7 +67,7 @@ class AuthorizationSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         # For what is no decision, such as a worker that dies, or an API server that takes no XCom.
-        kwargs.setdefault("retries", 2)
+        kwargs.setdefault("retries", RETRIES)
         kwargs.setdefault("retry_delay", RETRY_DELAY)
         super().__init__(**kwargs)
         self.policy = (policy or GatePolicy(on_blocked="wait")).model_dump()
