@@ -16,7 +16,7 @@ from mbi_reauth.api.services.reauthorization import Begun, Ended, Form
 from mbi_reauth.api.services.requests import LIFETIME
 from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.core.reauthorization import Outcome, Result
-from mbi_reauth.notifications.language import ENGLISH, LOCALES
+from mbi_reauth.notifications.language import ENGLISH, locales
 from mbi_reauth.web import pages
 from mbi_reauth.web.views import (
     CredentialForm,
@@ -164,22 +164,18 @@ def with_secret(response: Response, secret: str) -> Response:
 def chosen_language(request: Request) -> str | None:
     """Return the language that the reader chose on the page."""
     chosen = request.query_params.get(LANGUAGE)
-    return chosen if chosen in _languages() else None
+    return chosen if chosen in locales() else None
 
 
 def _preferred(request: Request) -> str:
     """Choose the language that the browser asks for, where no owner is known."""
     accepted = request.headers.get("accept-language", "")[:200].split(",")
     wanted = [each.partition(";")[0].strip().replace("-", "_") for each in accepted]
-    return chosen_language(request) or negotiate_locale(wanted, _languages()) or ENGLISH
-
-
-def _languages() -> list[str]:
-    return [ENGLISH, *sorted(folder.name for folder in LOCALES.iterdir() if folder.is_dir())]
+    return chosen_language(request) or negotiate_locale(wanted, locales()) or ENGLISH
 
 
 def _frame(locale: str, outside: Surroundings, *, others: bool = False) -> Frame:
-    other = {code: f"?{LANGUAGE}={code}" for code in _languages() if others and code != locale}
+    other = {code: f"?{LANGUAGE}={code}" for code in locales() if others and code != locale}
     return Frame(locale=locale, contact=settings.contact(), now=outside.now(), other_languages=other)
 
 

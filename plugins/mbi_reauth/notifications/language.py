@@ -71,10 +71,15 @@ class Language:
 
 
 @cache
+def locales() -> tuple[str, ...]:
+    """List the languages that there are texts in."""
+    return (ENGLISH, *sorted(folder.name for folder in LOCALES.iterdir() if folder.is_dir()))
+
+
+@cache
 def language(locale: str) -> Language:
     """Return the language of ``locale``, or English where there are no texts for it."""
-    there = [ENGLISH, *sorted(folder.name for folder in LOCALES.iterdir() if folder.is_dir())]
-    code = negotiate_locale([locale.replace("-", "_")], there) or ENGLISH
+    code = negotiate_locale([locale.replace("-", "_")], locales()) or ENGLISH
     texts = NullTranslations()
     for domain in DOMAINS:
         texts.add_fallback(translation(domain, LOCALES, [code], fallback=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 from anyio import to_thread
@@ -18,8 +17,6 @@ from mbi_reauth.api.services.surroundings import Surroundings
 from mbi_reauth.api.visitors import AVisitor, PageError, PageRoute, Posted
 from mbi_reauth.core.reauthorization import Way
 from mbi_reauth.web.views import Message
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(route_class=PageRoute)
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from mbi_reauth.api.datamodels import IncidentView, Notice, RunReference
 from mbi_reauth.api.services.audit import Concerning
 from mbi_reauth.api.services.fingerprint import fingerprints
-from mbi_reauth.api.services.incidents import blocked_runs, view
+from mbi_reauth.api.services.incidents import blocked_runs, open_incident, view
 from mbi_reauth.api.services.links import Link
 from mbi_reauth.api.services.requests import Beginning
 from mbi_reauth.api.services.resuming import STILL_OWED
@@ -213,7 +212,7 @@ def _recorded(session: Session, *, link: Link, now: datetime) -> _Recorded | Non
     status = session.get(Status, integration_id)
     if status is None:
         return None
-    present = session.scalar(select(Incident).where(Incident.open_key == integration_id))
+    present = open_incident(session, integration_id)
     if link.about == "expiry" and is_open(status, None, link):
         incident = present  # what was about to end is lost by now
     going_on = is_open(status, incident, link)

@@ -150,11 +150,11 @@ def _with_address(begun: Begun, visitor: Visitor, outside: Surroundings) -> Begu
             code_verifier=requests.verifier_of(begun.secret),
         )
     except MisconfiguredError as error:
-        renewal = _taken_up(begun.secret, case, visitor, outside)
+        renewal = _begun(begun, visitor, outside)
         if renewal is not None:
             renewal.conclude(faulty_set_up(error))
         return begun
-    return Begun(case=case, way=begun.way, secret=begun.secret, locale=begun.locale, address=address)
+    return replace(begun, address=address)
 
 
 def form(visitor: Visitor, outside: Surroundings) -> Form | Ended:
@@ -181,7 +181,7 @@ def submit(typed: Mapping[str, str], visitor: Visitor, outside: Surroundings) ->
     if faults:
         kept = _without_secrets(case, lambda name: typed.get(name, ""))
         return Form(case=case, locale=attempt.locale, typed=kept, faults=faults, refusal=None)
-    renewal = _taken_up(visitor.secret, case, visitor, outside)
+    renewal = _taken_up(attempt, case, visitor, outside)
     if renewal is None:
         return _ended(attempt, case, outside)
     if case.integration_type.oauth is not None:
@@ -207,7 +207,7 @@ def take_back(type_id: str, params: Params, visitor: Visitor, outside: Surroundi
         raise SessionOverError
     if case.integration.type != type_id:
         raise SessionOverError
-    renewal = _taken_up(visitor.secret, case, visitor, outside)
+    renewal = _taken_up(attempt, case, visitor, outside)
     if renewal is None:
         return _ended(attempt, case, outside)
     return Ended(case=case, way=Way.CONSENT, locale=attempt.locale, result=renewal.with_answer(params))
@@ -236,10 +236,14 @@ def _attempt(visitor: Visitor, outside: Surroundings, way: Way | None) -> tuple[
     return attempt, case
 
 
-def _taken_up(secret: str | None, case: Case, visitor: Visitor, outside: Surroundings) -> Renewal | None:
+def _begun(begun: Begun, visitor: Visitor, outside: Surroundings) -> Renewal | None:
+    attempt = transact(partial(requests.find, secret=begun.secret))
+    return _taken_up(attempt, begun.case, visitor, outside) if attempt is not None else None
+
+
+def _taken_up(attempt: Attempt, case: Case, visitor: Visitor, outside: Surroundings) -> Renewal | None:
     """Use the attempt; None where somebody else does, such as the first of two clicks."""
-    attempt = transact(partial(requests.find, secret=secret))
-    if attempt is None or not transact(partial(requests.take_up, attempt=attempt, now=outside.now())):
+    if not transact(partial(requests.take_up, attempt=attempt, now=outside.now())):
         return None
     return Renewal(attempt=attempt, case=case, visitor=visitor, outside=outside)
 
@@ -255,7 +259,7 @@ def _without_secrets(case: Case, value_of: Callable[[str], str]) -> dict[str, st
 
 async def check(begun: Begun, visitor: Visitor, outside: Surroundings) -> None:
     """Check the present credential, which may have been put right where we do not see it."""
-    renewal = await to_thread.run_sync(_taken_up, begun.secret, begun.case, visitor, outside)
+    renewal = await to_thread.run_sync(_begun, begun, visitor, outside)
     if renewal is None:
         return
     try:
